@@ -1,5 +1,5 @@
-"""``python -m pytest -p tests.collecting``: garbage is collected after each test. What a test leaves open is then its
-own failure; otherwise it is that of whichever test runs when it happens to be collected.
+"""``python -m pytest -p tests.collecting``: garbage is collected after each test, and not only after each module, so
+that what a test leaves open is its own failure.
 """
 
 from __future__ import annotations
@@ -7,13 +7,6 @@ from __future__ import annotations
 import gc
 
 import pytest
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_finish() -> None:
-    """What is there by now stays: it need not be looked through after each test."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)

@@ -9,12 +9,14 @@ cleaned between tests.
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import botocore.session
@@ -88,6 +90,12 @@ def pytest_sessionfinish() -> None:
         counted.save()
 
 
+def pytest_collection_finish() -> None:
+    """Thousands of tests, which are there to the end, are not looked through at each collection of garbage."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what `make test` leaves to `make test-all` on a later release."""
     everywhere = tuple(str(Path(__file__).parent / each) for each in ON_EVERY_SERVER)
@@ -111,6 +119,21 @@ def _logging_of_its_own() -> Iterator[None]:
             if handler not in handlers:
                 handler.close()
         logger.propagate, logger.handlers = propagate, handlers
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_left_open() -> Iterator[None]:
+    """What a module's tests leave open, and nobody refers to any more, is told of here, and not in the test of another
+    module in which it happens to be collected.
+    """
+    yield
+    gc.collect()
+
+
+@pytest.fixture
+def tried_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore does not wait before it repeats a call, where nobody is there to answer."""
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _seconds: None))
 
 
 @pytest.fixture(scope="session")

@@ -119,11 +119,18 @@ def in_an_answer(then: Act) -> Act:
 STEPS = (before_login, in_login, in_the_method, after_login, in_an_answer)
 
 
+@pytest.fixture
+def short_logins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "SECONDS", 1.0)
+
+
+@pytest.mark.usefixtures("short_logins")
 @pytest.mark.parametrize("step", STEPS)
 def test_silence(client: Callable[[Source], Any], step: Callable[[Act], Act]) -> None:
     ended(client, step(lambda session: session.receive()))
 
 
+@pytest.mark.usefixtures("short_logins")
 @pytest.mark.parametrize("step", STEPS[:3])
 def test_a_login_that_drips(client: Callable[[Source], Any], step: Callable[[Act], Act]) -> None:
     ended(client, step(drip))
@@ -348,6 +355,7 @@ def nonsense(columns: int, value: str | None) -> Act:
     return act
 
 
+@pytest.mark.usefixtures("tried_again_at_once")
 @pytest.mark.parametrize(
     "answer",
     [

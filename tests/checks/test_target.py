@@ -88,6 +88,7 @@ def test_a_mark_that_is_off_or_whose_table_is_another(on_mariadb: Case) -> None:
     assert "target-mark" in case.check()
 
 
+@pytest.mark.usefixtures("tried_again_at_once")
 def test_an_unreachable_target(on_mariadb: Case) -> None:
     on_mariadb.execute(TABLE)
     on_mariadb.project(RECORD)

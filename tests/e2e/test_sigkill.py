@@ -17,6 +17,7 @@ import pytest
 
 from demo.servers import DynamoServer, SqlServer
 from demo.shop import LiveWriter, fill
+from tests.conftest import SOURCES
 from tests.e2e.conftest import MakeWork
 from tests.e2e.work import GROUP, RECORD, Work
 
@@ -30,7 +31,19 @@ SLOW = {"snapshot": "max_rows_per_second = 200", "load": "max_write_units = 100"
 ROWS = 120 * KILLS
 
 
-@pytest.mark.parametrize("shape", ["group", "record"])
+# Each server and each shape once in `make test`; the other pairs are slow cases.
+QUICK = {("mariadb", "record"), ("mysql", "group")}
+
+
+@pytest.mark.parametrize(
+    ("source_server", "shape"),
+    [
+        pytest.param(server, shape, marks=() if (server, shape) in QUICK else pytest.mark.slow)
+        for server in SOURCES
+        for shape in ("group", "record")
+    ],
+    indirect=["source_server"],
+)
 @pytest.mark.timeout(60 + 12 * KILLS)
 def test_killed_in_every_phase_and_resumed(
     make_work: MakeWork, source_server: SqlServer, dynalite: DynamoServer, shape: str

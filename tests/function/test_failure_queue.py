@@ -53,7 +53,9 @@ class GivenUp:
 
 
 @pytest.fixture
-def given_up(ministack: Ministack, kinesalite: Kinesalite, monkeypatch: pytest.MonkeyPatch) -> Any:
+def given_up(
+    ministack: Ministack, kinesalite: Kinesalite, monkeypatch: pytest.MonkeyPatch, tried_again_at_once: None
+) -> Any:
     monkeypatch.setattr(failures, "HIDDEN_SECONDS", 1)
     monkeypatch.setattr(failures, "PAGE_SECONDS", 0.0)
     with closing(GivenUp(ministack, kinesalite)) as made:

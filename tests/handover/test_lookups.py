@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from demo.servers import Ministack, SqlServer
-from tests.conftest import unique
+from tests.conftest import SOURCES, unique
 from tests.handover.both_sides import with_a_way_back
 from whimbrel.handover import rollback
 from whimbrel.migration import join_fill, joins
@@ -121,7 +121,15 @@ def make(tmp_path: Path, ministack: Ministack) -> Callable[..., Shop]:
     return lambda server, orphans: Shop(tmp_path, server, ministack, orphans)
 
 
-@pytest.mark.parametrize("orphans", ["null", pytest.param("omit", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("source_server", "orphans"),
+    [
+        pytest.param(server, orphans, marks=() if (server, orphans) == ("mariadb", "null") else pytest.mark.slow)
+        for server in SOURCES
+        for orphans in ("null", "omit")
+    ],
+    indirect=["source_server"],
+)
 def test_there_and_back_and_on_and_there_again(
     source_server: SqlServer, make: Callable[..., Shop], orphans: str
 ) -> None:

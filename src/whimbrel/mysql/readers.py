@@ -8,11 +8,13 @@ import asyncio
 import contextlib
 import random
 import ssl
+import struct
 import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from asyncmy import errors as asyncmy_errors
+from asyncmy.charset import charset_by_name
 from asyncmy.connection import Connection
 from asyncmy.constants import CLIENT
 from asyncmy.cursors import SSCursor
@@ -35,6 +37,8 @@ from whimbrel.project import Source
 TRIES = 8  # failures of one connection in a row, about 35 seconds of them, before SourceUnreachable
 LONGEST_BACK_OFF = 15.0  # seconds
 SHORT = 10_000  # rows
+TLS_REQUEST = struct.Struct("<IIB23x")  # the beginning of the login that follows: capabilities, packet size, charset
+LARGEST_PACKET = 0xFFFFFF
 NEXT = "COMMIT AND CHAIN NO RELEASE"  # ends a reader's transaction, and begins its next one
 
 
@@ -48,10 +52,14 @@ if TYPE_CHECKING:
         _transport: Any
         _proto: Any
         _encoding: str
+        _host: str
+        _tls_established: bool
         _loop: asyncio.AbstractEventLoop
 
         def __init__(self, **options: Any) -> None: ...
         async def _get_server_information(self) -> None: ...
+        async def _request_authentication(self) -> None: ...
+        def write_packet(self, payload: bytes) -> None: ...
         def _fill_buffer(self, need: int) -> Coroutine[Any, Any, None]: ...
         async def read_packet(self, packet_type: Any = ...) -> Any: ...
         def query(self, sql: str, unbuffered: bool = ...) -> Coroutine[Any, Any, Any]: ...
@@ -84,6 +92,20 @@ class SourceReader(_Base):
             self._ssl_context = None
             self._client_flag &= ~CLIENT.SSL
         self._auth_plugin_name = ""  # so that the server asks for the account's method, which _process_auth answers
+
+    async def _request_authentication(self) -> None:
+        if self._ssl_context is not None:
+            await self._start_tls(self._ssl_context)
+        await super()._request_authentication()
+
+    async def _start_tls(self, context: ssl.SSLContext) -> None:
+        """On the transport that is there. asyncmy makes a second one: if it is cancelled when the handshake has ended,
+        asyncio closes that in order, for which the loop may not live long enough, and nobody else knows of it.
+        """
+        self._client_flag |= CLIENT.MULTI_RESULTS | self.server_capabilities & CLIENT.DEPRECATE_EOF
+        self.write_packet(TLS_REQUEST.pack(self._client_flag, LARGEST_PACKET, charset_by_name(CHARSET).id))
+        self._transport = await self._loop.start_tls(self._transport, self._proto, context, server_hostname=self._host)
+        self._tls_established = True
 
     async def _process_auth(self, plugin_name: bytes, auth_packet: Any) -> Any:
         tls = self._transport.get_extra_info("ssl_object")

@@ -141,8 +141,8 @@ class TableReading(Generic[Done]):
             except SourceUnreachable:
                 if idle is None:
                     raise
-                idle.close()  # it was lost since the last table
-                self.side = await in_thread(connect, self.source)
+                self.side = await in_thread(connect, self.source)  # the other was lost since the last table
+                idle.close()
                 self._look_at_table(sessions)
             with contextlib.suppress(_Stopped):
                 await self._all_chunks(readers, waiting)

@@ -47,8 +47,8 @@ class Sessions:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.loop.run(self._close())
-        self.loop.close()
+        with self.loop:
+            self.loop.run(self._close())
 
     async def _close(self) -> None:
         for connection in (self.side, *self.readers):
