@@ -88,6 +88,7 @@ def pytest_sessionfinish() -> None:
     """
     if (coverage := sys.modules.get("coverage")) and (counted := coverage.Coverage.current()):
         counted.save()
+    gc.unfreeze()  # nanobind, of DuckDB, says at the end what it thinks was left over
 
 
 def pytest_collection_finish() -> None:
@@ -132,8 +133,9 @@ def _nothing_left_open() -> Iterator[None]:
 
 @pytest.fixture
 def tried_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """botocore does not wait before it repeats a call, where nobody is there to answer."""
+    """Nobody waits before a call is repeated, where nobody is there to answer."""
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _seconds: None))
+    monkeypatch.setattr("whimbrel.dynamodb.pace.Backoff.next", lambda _self: 0.0)
 
 
 @pytest.fixture(scope="session")

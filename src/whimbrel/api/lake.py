@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from whimbrel.api.opened import ProjectLike, opened
 from whimbrel.errors import UserError
 from whimbrel.file_name import FILE_NAME
-from whimbrel.lake import sql as asking
 from whimbrel.lake import table as tables
 from whimbrel.lake.manifest import Manifest
 from whimbrel.lake.refused import Refused
 from whimbrel.lake.restored import RestorePlan, RestoreResult
-from whimbrel.lake.sql import Database
 from whimbrel.lake.table import ConvertPlan, ConvertResult, CsvResult, ExportPlan, ExportResult
 
 if TYPE_CHECKING:
     import pyarrow
+
+    from whimbrel.lake.sql import Database
 
 __all__ = [
     "ConvertPlan",
@@ -230,6 +230,8 @@ def query(
 
     Raises UserError for SQL that cannot be answered; with Athena also TargetError, Stopped.
     """
+    from whimbrel.lake import sql as asking  # here, since a conversion starts without it
+
     at = {"as_of": as_of, "identity": dataset_id, "position": as_of_position}
     with opened(project) as found:
         return asking.query(found, sql, engine=engine, **at)
@@ -250,6 +252,8 @@ def open_database(
 
     The arguments and errors are those of ``query``.
     """
+    from whimbrel.lake import sql as asking
+
     at = {"as_of": as_of, "identity": dataset_id, "position": as_of_position}
     with opened(project) as found, asking.open_database(found, engine=engine, **at) as database:
         yield database

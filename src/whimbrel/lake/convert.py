@@ -19,8 +19,8 @@ from whimbrel.errors import UserError
 from whimbrel.lake import datasets, sources
 from whimbrel.lake.applied import AppliedUpTo
 from whimbrel.lake.chain import chain_of, gap_before, until
-from whimbrel.lake.datasets import building, publish, select
-from whimbrel.lake.duck import bounded
+from whimbrel.lake.counting import count_rows
+from whimbrel.lake.datasets import building, publish
 from whimbrel.lake.fold import check_unique, folded
 from whimbrel.lake.known_types import RESERVED, KnownTypes, fields_of
 from whimbrel.lake.manifest import DataFile, Field, Manifest, data_file, iso, new_id
@@ -241,7 +241,7 @@ def _delta(
             applied=export.applied or present.applied,  # what the export does not know was in it before
         )
         changed = folded(folder, changed, workshop, whole=rules.whole)
-        changed = replace(changed, rows=_count(folder, changed))
+        changed = replace(changed, rows=count_rows(folder, changed))
         return _publish(folder, changed, workshop, parts, refused, columns, current, shared)
 
 
@@ -378,12 +378,6 @@ def _continues(present: Manifest, rules: ConvertRules, chain: Sequence[Export]) 
         return False
     types = {each.attribute: each.type for each in present.schema}
     return rules.flatten or all(types.get(name, str(kind)) == str(kind) for name, kind in (rules.pinned or {}).items())
-
-
-def _count(folder: Path, manifest: Manifest) -> int:
-    with bounded(datasets.home(folder, manifest.name)) as connection:
-        found = connection.execute(f"SELECT count(*) FROM ({select(folder, manifest, manifest.key)})").fetchone()
-        return int(found[0])
 
 
 def _without_deltas(folder: Path, rules: ConvertRules, present: Manifest, shared: Shared) -> Converted:
