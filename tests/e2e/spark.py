@@ -40,7 +40,7 @@ def descendants(pid: int) -> list[int]:
 
 def python_workers(pid: int) -> list[int]:
     """The processes in which tasks are: what Spark's daemon has forked."""
-    daemons = [each for each in descendants(pid) if b"pyspark.daemon" in _command(each)]
+    daemons = [each for each in descendants(pid) if b"pyspark.worker" in _command(each)]
     return [each for daemon in daemons for each in children(daemon)]
 
 

@@ -20,8 +20,9 @@ from typing import Any
 from demo.resharding import merge, open_shards, split
 from demo.servers import Dynalite, Kinesalite, Server
 from tests.conftest import unique
+from tests.e2e.kept_in_a_bucket import KeptInABucket
 from tests.e2e.spark import STARTS_WITHIN, python_workers
-from tests.e2e.work import GROUP, Work
+from tests.e2e.work import Work
 from tests.faults import FaultProxy
 
 ROOT = Path(__file__).parents[2]
@@ -36,11 +37,11 @@ STRUCK_WITHIN = 20.0  # seconds: then the function is killed whatever it does
 class FunctionProcess:
     """The function with its mapping, which reads the stream from its beginning; DynamoDB is behind a proxy."""
 
-    def __init__(self, stream: str, kinesis: str, proxy: FaultProxy) -> None:
+    def __init__(self, stream: str, kinesis: str, proxy: FaultProxy, environment: dict[str, str]) -> None:
         self.proxy = proxy
         command = [sys.executable, "-m", "demo.function", stream, kinesis, proxy.endpoint, str(LIMIT_SECONDS)]
         # Of each record that it cannot read it says so.
-        self._process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stderr=subprocess.DEVNULL)
 
     @property
     def running(self) -> bool:
@@ -65,10 +66,16 @@ class StreamSite:
     """``hit`` counts what was done; a key that begins with "kill" is a kill."""
 
     def __init__(
-        self, work: Work, dynalite: Dynalite, kinesalite: Kinesalite, chance: random.Random, form: str
+        self,
+        work: Work,
+        dynalite: Dynalite,
+        kinesalite: Kinesalite,
+        chance: random.Random,
+        form: str,
+        kept: KeptInABucket | None,
     ) -> None:
-        """``form`` is that of the records."""
-        self.work, self.kinesalite, self.chance, self._form = work, kinesalite, chance, form
+        """``form`` is that of the records. With ``kept``, there are changes that no record takes."""
+        self.work, self.kinesalite, self.chance, self._form, self._kept = work, kinesalite, chance, form, kept
         self.servers: dict[str, Server] = {"source": work.source, "target": dynalite, "stream": kinesalite}
         self.stream, self.hit = unique("stream"), Counter[str]()
         kinesalite.new_stream(self.stream, 2)
@@ -111,7 +118,8 @@ class StreamSite:
         jobs, end = self.work.state / "spark", time.monotonic() + STARTS_WITHIN
         while self.work.checkpoint()["phase"] != "apply":
             self.keep_up()
-            if any(jobs.glob("*/writing/*")) and python_workers(self.sender.pid):
+            writing = self._kept.is_writing() if self._kept else any(jobs.glob("*/writing/*"))
+            if writing and python_workers(self.sender.pid):
                 return True
             assert time.monotonic() < end, self.work.checkpoint()
             time.sleep(0.02)
@@ -122,7 +130,8 @@ class StreamSite:
     def one(self) -> None:
         self.keep_up()
         mine = (self.kill_sender, self.kill_function, self.kill_function, self.kill_server)
-        what = self.chance.choice([*mine, self.reshard, self.poison, self.throttle, self.serve_twice])
+        others = [self.reshard, self.poison, self.throttle, self.serve_twice]
+        what = self.chance.choice([*mine, *others, *([self.stall_bucket] if self._kept else [])])
         what()
 
     def kill_sender(self) -> None:
@@ -130,7 +139,7 @@ class StreamSite:
 
     def kill_function(self) -> None:
         """In the middle of a batch: DynamoDB has carried out a call of it, and nobody hears the answer."""
-        writes = "UpdateItem" if self.work.mapping.startswith(GROUP) else "BatchWriteItem"
+        writes = "UpdateItem" if 'shape = "group"' in self.work.mapping else "BatchWriteItem"
         operation, struck = self.chance.choice([writes, "UpdateItem"]), threading.Event()  # this one for a lane, too
         for each in self.functions:
             each.proxy.clear()
@@ -151,6 +160,12 @@ class StreamSite:
         self.servers[name].kill()
         time.sleep(self.chance.choice([0.0, 0.5, 2.0]))
         self.servers[name].start()
+
+    def stall_bucket(self) -> None:
+        """Nobody has an answer from it for some seconds."""
+        assert self._kept
+        self.hit["bucket without an answer"] += 1
+        self._kept.stall(self.chance.uniform(0.5, 8.0))
 
     def serve_twice(self) -> None:
         """From the stream's beginning: what comes is late, and there twice."""
@@ -210,12 +225,13 @@ class StreamSite:
     def _write_project(self, cap: str) -> None:
         self.work.target_settings = (
             f'{cap}\n[log]\nengine = "kinesis"\nstream = "{self.stream}"\nendpoint = "{self.kinesalite.endpoint}"\n'
-            f'format = "{self._form}"\n[apply]\nengine = "lambda"\n'
+            f'format = "{self._form}"\n[apply]\nengine = "lambda"\n{self._kept.project_lines if self._kept else ""}'
         )
         self.work.write_project()
 
     def _serve(self, proxy: FaultProxy) -> FunctionProcess:
-        return FunctionProcess(self.stream, self.kinesalite.endpoint, proxy)
+        environment = self._kept.environment if self._kept else {}
+        return FunctionProcess(self.stream, self.kinesalite.endpoint, proxy, environment)
 
 
 def _end(process: subprocess.Popen[Any]) -> None:

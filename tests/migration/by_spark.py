@@ -19,10 +19,10 @@ from tests.migration.loading import START, Loading
 from whimbrel.kinesis.settings import FunctionSettings, SourceTable
 from whimbrel.mapping.provenance import of_snapshot
 from whimbrel.migration.spark import shuffle, submitted, task
+from whimbrel.migration.spark.job import read_job
 from whimbrel.migration.spark.places import place_at
 from whimbrel.migration.spark.runner import JobState, Submission
 from whimbrel.migration.spark.submitted import SparkLoader, SparkWork
-from whimbrel.migration.spark.task import read_job
 from whimbrel.migration.spark.told import DONE, Done, done_to_json
 from whimbrel.project import NO_SOURCE, Project, Spark, TableRule, Target
 from whimbrel.records import Table

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from whimbrel.errors import UserError, WhimbrelError
-from whimbrel.migration.spark.job import SparkJob
+from whimbrel.migration.spark.job import SparkJob, read_job
 from whimbrel.migration.spark.places import Place, Where, place_at
-from whimbrel.migration.spark.task import read_job, tell_failure
-from whimbrel.migration.spark.told import DONE, Done, done_to_json
+from whimbrel.migration.spark.told import DONE, Done, done_to_json, tell_failure
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -36,7 +36,7 @@ def drive(where: Where, master: str, functions: Functions) -> int:
     place = place_at(where)
     try:
         job = read_job(place)
-        context = _context(master, {} if job.partitions else _NO_ROWS)
+        context = _context(master, rows=bool(job.partitions))
     except WhimbrelError as error:
         tell_failure(place, error)
         return 1
@@ -54,8 +54,10 @@ def drive(where: Where, master: str, functions: Functions) -> int:
     return 0
 
 
-def _context(master: str, more: dict[str, str]) -> SparkContext:
-    """Raises UserError where Spark cannot be started."""
+def _context(master: str, *, rows: bool) -> SparkContext:
+    """``rows``: whether any go through Spark. Raises UserError where Spark cannot be started."""
+    if master and not rows:
+        sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]  # pyspark would import it, for statistics
     try:
         import pyspark
         from pyspark import SparkConf, SparkContext
@@ -65,7 +67,7 @@ def _context(master: str, more: dict[str, str]) -> SparkContext:
     try:
         conf = SparkConf().setAppName("whimbrel")
         if master:
-            conf = conf.setMaster(master).setAll((_LOCAL | more).items())
+            conf = conf.setMaster(master).setAll((_LOCAL | ({} if rows else _NO_ROWS)).items())
             os.environ.setdefault("SPARK_HOME", _home(Path(pyspark.__file__).parent))
         return SparkContext(conf=conf)
     except Exception as error:  # pyspark's own, and Py4J's
@@ -95,7 +97,10 @@ _LOCAL = {
     "spark.driver.extraJavaOptions": "-XX:+UseSerialGC",  # of a process with few threads
 }
 # No row goes through the JVM, so to compile it well costs more than it saves.
-_NO_ROWS = {"spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"}
+_NO_ROWS = {
+    "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+    "spark.python.daemon.module": "whimbrel.migration.spark.forked",
+}
 
 
 def refuse_settings(settings: dict[str, str], job: SparkJob) -> None:

@@ -12,10 +12,8 @@ import orjson
 
 from whimbrel.durable import is_sound, sealed_json
 from whimbrel.errors import LogCorrupt
-from whimbrel.kinesis.settings import settings_from_json
-from whimbrel.mapping.design import TableMapping
-from whimbrel.mapping.family import compile_family
-from whimbrel.mapping.versions import Versions
+from whimbrel.migration.spark.places import Place
+from whimbrel.migration.spark.told import JOB
 from whimbrel.project import Target
 from whimbrel.records import Provenance, Table
 from whimbrel.snapshot_files import Chunk, chunk_from_json, chunk_to_json, table_from_json, table_to_json
@@ -53,13 +51,13 @@ class SparkJob(NamedTuple):
         """What one of the tasks may write; ``concurrency`` counts for each of them."""
         return replace(self.target, max_write_units=self.target.max_write_units / self.tasks)
 
-    def mapping(self) -> TableMapping:
-        """Compiled as the run has it. Raises LogCorrupt for settings of another version, MappingError, SchemaDrift."""
-        settings = settings_from_json(self.settings.encode())
-        family = compile_family([(Versions(each.rule, each.first, each.known), each.now) for each in settings.sources])
-        if family.faults:
-            raise family.faults[0]
-        return family.versions[self.source].of(self.table)
+
+def read_job(place: Place) -> SparkJob:
+    """Raises LogCorrupt."""
+    data = place.get(JOB)
+    if data is None:
+        raise LogCorrupt("is gone", place=place.url(JOB), hint=_AGAIN)
+    return job_from_json(data, place.url(JOB))
 
 
 def job_to_json(job: SparkJob) -> bytes:

@@ -18,14 +18,18 @@ import orjson
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import LogCorrupt, Retryable, WhimbrelError
+from whimbrel.kinesis.settings import settings_from_json
+from whimbrel.mapping.design import TableMapping
+from whimbrel.mapping.family import compile_family
+from whimbrel.mapping.versions import Versions
 from whimbrel.memory import few_collections
 from whimbrel.migration.dead import letter_of
 from whimbrel.migration.load_part import ChunkFile, PartLoader
 from whimbrel.migration.portions import PORTION_BYTES, Portions
-from whimbrel.migration.spark.job import SparkJob, job_from_json
+from whimbrel.migration.spark.job import SparkJob, read_job
 from whimbrel.migration.spark.lease import CALL_SECONDS, JobLease
-from whimbrel.migration.spark.places import Place, Where, place_at
-from whimbrel.migration.spark.told import DONE, FAILED, JOB, JOBS, UNFIT, WRITING, Done, done_to_json, error_to_json
+from whimbrel.migration.spark.places import Where, place_at
+from whimbrel.migration.spark.told import DONE, JOBS, UNFIT, WRITING, Done, done_to_json, tell_failure
 from whimbrel.records import Row
 from whimbrel.snapshot_files import ChunkReader
 
@@ -37,7 +41,7 @@ class Task:
         self.where = where
         self.place = place_at(where)
         self.job = read_job(self.place)
-        self.mapping = self.job.mapping()
+        self.mapping = mapping_of(self.job)
         self.lease = JobLease(self.place)
         self._root = place_at(where._replace(url=where.url.removesuffix(f"/{JOBS}/{where.name}")))
         self._files = {each.chunk.number: each for each in self.job.chunks}
@@ -133,16 +137,13 @@ def task(where: Where) -> Iterator[Task]:
         raise
 
 
-def tell_failure(place: Place, error: WhimbrelError) -> None:
-    place.put_new(FAILED, error_to_json(error))
-
-
-def read_job(place: Place) -> SparkJob:
-    """Raises LogCorrupt."""
-    data = place.get(JOB)
-    if data is None:
-        raise LogCorrupt("is gone", place=place.url(JOB), hint="Run the same command again.")
-    return job_from_json(data, place.url(JOB))
+def mapping_of(job: SparkJob) -> TableMapping:
+    """Compiled as the run has it. Raises LogCorrupt for settings of another version, MappingError, SchemaDrift."""
+    settings = settings_from_json(job.settings.encode())
+    family = compile_family([(Versions(each.rule, each.first, each.known), each.now) for each in settings.sources])
+    if family.faults:
+        raise family.faults[0]
+    return family.versions[job.source].of(job.table)
 
 
 def load_chunk(where: Where, number: int) -> None:

@@ -18,6 +18,7 @@ import orjson
 from whimbrel import errors
 from whimbrel.durable import is_sound, sealed_json
 from whimbrel.errors import LogCorrupt, WhimbrelError, WorkerLost
+from whimbrel.migration.spark.places import Place
 
 JOBS = "spark"  # the folder of all jobs' folders
 JOB, OPEN, UNFIT, FAILED = "job.json", "open", "unfit", "failed"
@@ -52,6 +53,10 @@ def done_from_json(data: bytes, place: str) -> Done:
     fields = orjson.loads(data)
     del fields["crc"]
     return Done(**fields | {"letters": tuple(fields["letters"])})
+
+
+def tell_failure(place: Place, error: WhimbrelError) -> None:
+    place.put_new(FAILED, error_to_json(error))
 
 
 def error_to_json(error: WhimbrelError) -> bytes:
