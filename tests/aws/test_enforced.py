@@ -16,9 +16,13 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 
+from demo.event_source import Event
 from demo.servers import Kinesalite, MariaDB, Ministack
-from tests.aws.calls import STREAM, Recorded
+from demo.servers.dynamo import local_client
+from tests.aws.calls import PREFIX, STREAM, Recorded
 from tests.aws.test_least_privilege import AFTER_FAILURES, BY_LAMBDA
 from tests.conftest import started, unique
 from whimbrel.aws.policies import documents, filled, policies
@@ -43,6 +47,15 @@ RIGHTS = [
     ("migrate", "SnapshotList", "s3:ListBucket"),
     *(("migrate", "Reports", f"sqs:{name}") for name in ("GetQueueUrl", "ReceiveMessage")),
 ]
+# What a change asks for that no record takes, of whoever reads it.
+OF_KEPT = [("function", "Changes", "s3:GetObject"), ("function", "ChangesList", "s3:ListBucket")]
+SMALL_RECORDS = """
+from whimbrel.__main__ import run
+from whimbrel.migration import stream
+stream.MOST_RECORD = 6_000
+run()
+"""
+NOISE = "(SELECT GROUP_CONCAT(SHA2(seq, 512) SEPARATOR '') FROM seq_1_to_200)"
 WITHOUT_RESOURCE = {f"dynamodb:{name}" for name in (*STREAM, "DescribeImport", "ImportTable")}
 Right = tuple[str, str, str]
 
@@ -207,6 +220,57 @@ def test_verify_beside_a_migration_can_read_and_needs_each_right(enforced: Enfor
                 assert less[2] in work.call("verify", code=2).output
 
 
+@pytest.mark.parametrize("less", [None, *OF_KEPT], ids=lambda less: "-".join(less) if less else "none")
+def test_a_change_in_the_bucket_and_one_that_is_gone_from_there(
+    enforced: Enforced, monkeypatch: pytest.MonkeyPatch, less: Right | None
+) -> None:
+    """One that is gone is said to be missing, and sent again with its object; not so without the right to list."""
+    missing_needs_a_right_to_list(monkeypatch)
+    enforced.work.program = ("-c", SMALL_RECORDS)
+    _give_keys(enforced, less, *enforced.accounts)
+    objects = local_client("s3", enforced.target.endpoint, "us-east-1")
+    invoke, gone = enforced.function._mapping.function, list[str]()
+
+    def losing(event: Event) -> Any:
+        if not gone:
+            found = objects.list_objects_v2(Bucket=enforced.bucket, Prefix=f"{PREFIX}/changes/").get("Contents", [])
+            for each in found:
+                objects.delete_object(Bucket=enforced.bucket, Key=each["Key"])
+                gone.append(each["Key"])
+        return invoke(event)
+
+    enforced.function._mapping.function = losing
+    enforced.execute("INSERT INTO {} VALUES (1, 1, 'a'), (2, 1, 'b')")
+    with enforced.function:
+        enforced.command("migrate", "--until-caught-up")
+        enforced.source.execute(
+            "SET group_concat_max_len = 100000", f"UPDATE `{enforced.database}`.records SET body = {NOISE}"
+        )
+        if less:
+            with pytest.raises(Denied) as caught:
+                enforced.command("migrate", "--until-caught-up")
+            assert less[2] in str(caught.value)
+            return
+        enforced.command("migrate", "--until-caught-up")
+        enforced.command("verify")
+    assert gone
+
+
+def missing_needs_a_right_to_list(patch: pytest.MonkeyPatch) -> None:
+    """As S3 answers, and ministack does not: who may not list gets no answer that says that an object is missing."""
+    asked = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def ask(client: Any, operation: str, request: dict[str, Any]) -> Any:
+        try:
+            return asked(client, operation, request)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchKey":
+                client.list_objects_v2(Bucket=request["Bucket"], Prefix=request["Key"])  # may be refused
+            raise
+
+    patch.setattr(BaseClient, "_make_api_call", ask)
+
+
 def test_all_rights_are_tried(enforced: Enforced) -> None:
     granted = {
         (account, allowed.sid.rstrip("0123456789"), action)
@@ -216,4 +280,4 @@ def test_all_rights_are_tried(enforced: Enforced) -> None:
         for action in allowed.actions
         if action.startswith(("dynamodb:", "s3:", "sqs:"))
     }
-    assert {each for each in granted if each[2] not in AFTER_FAILURES | BY_LAMBDA} == set(RIGHTS)
+    assert {each for each in granted if each[2] not in AFTER_FAILURES | BY_LAMBDA} == {*RIGHTS, *OF_KEPT}

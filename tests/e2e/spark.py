@@ -12,6 +12,7 @@ from tests.e2e.peaks import children
 from tests.e2e.work import Work
 
 TASKS = 2
+DAEMONS = (b"-m\0pyspark.daemon\0", b"-m\0whimbrel.migration.spark.forked\0")
 STARTS_WITHIN = 900.0  # seconds: a JVM takes ten of CPU, and shares the machine with whatever else is tested
 
 
@@ -40,7 +41,7 @@ def descendants(pid: int) -> list[int]:
 
 def python_workers(pid: int) -> list[int]:
     """The processes in which tasks are: what Spark's daemon has forked."""
-    daemons = [each for each in descendants(pid) if b"pyspark.worker" in _command(each)]
+    daemons = [each for each in descendants(pid) if any(name in _command(each) for name in DAEMONS)]
     return [each for daemon in daemons for each in children(daemon)]
 
 
