@@ -19,14 +19,16 @@ from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 from whimbrel.dynamodb.pace import Backoff
-from whimbrel.dynamodb.refusals import error_for
+from whimbrel.dynamodb.refusals import EXPIRED, error_for
 from whimbrel.dynamodb.session import Session, translate
 from whimbrel.errors import PrivilegeError, RequestRefused, TargetUnreachable
 from whimbrel.patience import Patience
 from whimbrel.project import Store, Target
+
+Answered = TypeVar("Answered")
 
 PART_BYTES = 8 << 20  # of an object that is put in parts; S3 wants 5 MiB at least, and takes 10,000 parts
 HELD_BYTES = 32 << 20  # of an object that is held in memory to be read; a larger one goes through a file
@@ -37,6 +39,7 @@ _NEW = {"IfNoneMatch": "*"}
 _TAKEN, _MEETS = "PreconditionFailed", "ConditionalRequestConflict"
 _GONE = frozenset({"NoSuchKey", "404", "NotFound"})
 _NO_UPLOAD = "NoSuchUpload"
+_OF_HEAD = "400"  # all that an answer to HEAD says of keys that have expired
 _AWAY = frozenset({"InternalError", "ServiceUnavailable", "SlowDown"})
 _OURS = "whimbrel"  # in the metadata of an object in parts: which upload it is of
 
@@ -81,12 +84,12 @@ class Bucket:
 
     def open(self, name: str) -> IO[bytes]:
         """The whole object, fetched. Raises FileNotFoundError."""
-        return self._patience.ask(lambda: self._fetched(name))
+        return self._asked(lambda: self._fetched(name))
 
     def read(self, name: str) -> tuple[bytes, str]:
         """The object and its version, which ``replace`` takes; ``b""`` and "" where it is not there."""
         with suppress(FileNotFoundError), BytesIO() as file:
-            version = self._patience.ask(lambda: self._copied(name, file, {}))
+            version = self._asked(lambda: self._copied(name, file, {}))
             return file.getvalue(), version
         return b"", ""
 
@@ -100,7 +103,7 @@ class Bucket:
 
     def copy(self, name: str, file: IO[bytes], most: int = 0) -> None:
         """Write the object into the ``file``, or its first ``most`` bytes. Raises FileNotFoundError."""
-        self._patience.ask(lambda: self._copied(name, file, {"Range": f"bytes=0-{most - 1}"} if most else {}))
+        self._asked(lambda: self._copied(name, file, {"Range": f"bytes=0-{most - 1}"} if most else {}))
 
     def put_file(self, name: str, path: Path) -> None:
         """Durable when it returns. Raises FileExistsError where its name is taken, OSError."""
@@ -125,7 +128,7 @@ class Bucket:
         """Names and sizes, in the order of the names."""
         more: dict[str, str] = {}
         while True:
-            page = self._patience.ask(partial(self._page, prefix, more))
+            page = self._asked(partial(self._page, prefix, more))
             for each in page.get("Contents", ()):
                 yield each["Key"].removeprefix(f"{self.store.prefix}/"), int(each["Size"])
             if not page.get("IsTruncated"):
@@ -137,11 +140,24 @@ class Bucket:
         left = [{"Key": f"{self.store.prefix}/{name}"} for name in names]
         while left:
             some, left = left[:_AT_ONCE], left[_AT_ONCE:]
-            self._patience.ask(partial(self._remove, some))
+            self._asked(partial(self._remove, some))
 
     def ask(self, operation: str, name: str, **request: Any) -> Any:
         """The answer to a call about one object. Raises FileNotFoundError where it is not there."""
-        return self._patience.ask(lambda: self._ask(operation, name, request))
+        return self._asked(lambda: self._ask(operation, name, request))
+
+    def _asked(self, call: Callable[[], Answered]) -> Answered:
+        """As Patience asks. Where keys have expired, once more with those that are found by then: somebody may write
+        new ones into a file.
+        """
+        try:
+            return self._patience.ask(call)
+        except RequestRefused as error:
+            if error.code not in EXPIRED and error.code != _OF_HEAD:
+                raise
+        with self._lock:
+            self._client = None
+        return self._patience.ask(call)
 
     def _ask(self, operation: str, name: str, request: dict[str, Any]) -> Any:
         try:
@@ -172,7 +188,7 @@ class Bucket:
 
     def _taken_by(self, name: str, operation: str, condition: Mapping[str, str], **request: Any) -> bool:
         """Whether the call, which gives an object its name, found the ``condition`` met."""
-        return self._patience.ask(lambda: self._try_to_take(name, operation, {**request, **condition}))
+        return self._asked(lambda: self._try_to_take(name, operation, {**request, **condition}))
 
     def _try_to_take(self, name: str, operation: str, request: dict[str, Any]) -> bool:
         backoff = Backoff()

@@ -244,7 +244,9 @@ def test_a_change_in_the_bucket_and_one_that_is_gone_from_there(
     with enforced.function:
         enforced.command("migrate", "--until-caught-up")
         enforced.source.execute(
-            "SET group_concat_max_len = 100000", f"UPDATE `{enforced.database}`.records SET body = {NOISE}"
+            "SET group_concat_max_len = 100000",
+            f"UPDATE records SET body = {NOISE}",
+            database=enforced.database,
         )
         if less:
             with pytest.raises(Denied) as caught:

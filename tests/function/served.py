@@ -54,16 +54,17 @@ class Served:
         target: Target | None = None,
         client: Any = None,
         failures: Failures | None = None,
+        skips_others: bool = False,
     ) -> None:
         """``target`` and ``client`` are where the function and its mapping find DynamoDB and Kinesis, if not there.
-        With ``failures``, a batch that fails three times is given up.
+        With ``failures``, a batch that fails three times is given up. ``skips_others`` is as Known has it.
         """
         self.name = unique("stream")
         self.at, self.dynamodb, self._form = kinesalite.endpoint, endpoint, form
         self.invocations = 0
         self._kinesis = kinesalite.client
         kinesalite.new_stream(self.name, shards)
-        self._known = Known(target or endpoint.target(), CALL_SECONDS)
+        self._known = Known(target or endpoint.target(), CALL_SECONDS, skips_others=skips_others)
         self.failures = failures
         self._mapping = EventSource(client or kinesalite.client, self.name, self._invoke, batch=200)
         if failures:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from urllib.parse import quote
 
+import orjson
+
 from whimbrel.bucket import Bucket, BucketFile
 from whimbrel.durable import replace_file, writing
 from whimbrel.errors import Locked, LogCorrupt
@@ -36,6 +38,7 @@ class KeptExport:
         self._table = quote(source, safe="")
         self._export = ""
         self._published = 0  # bytes of the plan
+        self._planned = 0  # the last chunk that is known to be in them
         self._lock = threading.Lock()
 
     def file(self, export: str, name: str) -> BucketFile:
@@ -43,7 +46,7 @@ class KeptExport:
 
     def begin(self, export: str) -> None:
         """A new one, of which nothing is there."""
-        self._export, self._published = export, 0
+        self._export, self._published, self._planned = export, 0, 0
 
     def take_up(self, export: str) -> None:
         """Before the plan is opened: fetch it where this machine has none. Raises Locked if another machine has added
@@ -62,21 +65,31 @@ class KeptExport:
         elif self._plan.read_bytes()[last : self._published] != self._bucket.get(pieces[last][0]):
             raise self._taken()
 
-    def publish(self) -> None:
-        """What came to the plan since, as one piece. Those who ask meanwhile share the next. Raises Locked."""
+    def publish(self, chunk: int) -> None:
+        """What came to the plan since, as one piece, unless an earlier one has the chunk: chunks are planned ahead, so
+        a piece has several. Raises Locked.
+        """
         with self._lock:
             self._sure()
-            with self._plan.open("rb") as file:
-                file.seek(self._published)
-                fresh = file.read()
-            fresh = fresh[: fresh.rfind(b"\n") + 1]
-            if fresh and not self._bucket.put_new(self._piece(self._published), fresh):
-                raise self._taken()
-            self._published += len(fresh)
+            if chunk > self._planned:
+                self._planned = max([chunk, *self._put_piece()])
+
+    def _put_piece(self) -> list[int]:
+        """The numbers of the chunks that it has."""
+        with self._plan.open("rb") as file:
+            file.seek(self._published)
+            fresh = file.read()
+        fresh = fresh[: fresh.rfind(b"\n") + 1]
+        if fresh and not self._bucket.put_new(self._piece(self._published), fresh):
+            raise self._taken()
+        self._published += len(fresh)
+        return [orjson.loads(line).get("number", 0) for line in fresh.splitlines()]
 
     def whole(self) -> None:
         """The plan of an export that is complete, as one object."""
-        self.publish()
+        with self._lock:
+            self._sure()
+            self._put_piece()
         self._bucket.put_new(f"{self._place(self._export)}manifest-{self._published:016d}.jsonl", self._whole_plan())
 
     def names(self) -> Collection[str]:

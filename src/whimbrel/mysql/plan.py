@@ -42,12 +42,12 @@ _VERSION_1 = {"table", "key"}
 
 
 class ChunkStore(Protocol):
-    """Where the files of an export are, if not beside its plan. ``publish`` makes all that the plan says durable there,
-    too, and may be called in any thread.
+    """Where the files of an export are, if not beside its plan. ``publish`` makes the plan durable there, too, at
+    least up to the chunk of this number, and may be called in any thread.
     """
 
     def file(self, export: str, name: str) -> ObjectFile: ...
-    def publish(self) -> None: ...
+    def publish(self, chunk: int) -> None: ...
 
 
 class Plan:
@@ -92,10 +92,10 @@ class Plan:
         name = f"chunk-{chunk.number:08d}.jsonl.zst"
         return self._store.file(self.export, name) if self._store else self.path.parent / name
 
-    def publish(self) -> None:
-        """Make all that it says durable where the files are: before a file may have its name, and its rows count."""
+    def publish(self, chunk: Chunk) -> None:
+        """Make what it says of the chunk durable where the files are: before its file may have its name."""
         if self._store:
-            self._store.publish()
+            self._store.publish(chunk.number)
 
     def begin(self, table: Table, key: tuple[str, ...], export: str = "") -> None:
         """Write the header, or check that it says the same: StateError for another key, SchemaDrift for another table.

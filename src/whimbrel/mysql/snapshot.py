@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Container
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,7 +110,7 @@ class _Export:
 
     def begin(self, chunk: Chunk) -> ChunkWriter:
         plan = self._plan
-        return write_chunk(plan.file(chunk), self._table, chunk, plan.export, first=plan.publish)
+        return write_chunk(plan.file(chunk), self._table, chunk, plan.export, first=partial(plan.publish, chunk))
 
     def done(self, made: ExportFile) -> None:
         self.chunks += 1
