@@ -325,6 +325,14 @@ def test_the_mapping_keeps_the_order_of_a_lane(tmp_path: Path) -> None:
     assert properties["BisectBatchOnFunctionError"] is True
 
 
+def test_a_stream_that_is_there_is_used_by_its_name(tmp_path: Path) -> None:
+    template = written(tmp_path)["template.json"]
+    assert resolved(template, MakesStream=False)["Resources"]["Mapping"]["Properties"]["EventSourceArn"] == {
+        "Fn::Sub": "arn:${AWS::Partition}:kinesis:${AWS::Region}:${AWS::AccountId}:stream/${StreamName}"
+    }
+    assert template["Resources"]["Stream"]["Condition"] == "MakesStream"
+
+
 def test_every_action_is_one_of_its_service_and_every_resource_is_named(tmp_path: Path) -> None:
     """A misspelt action would allow nothing, and nobody would say so."""
     session = botocore.session.Session()

@@ -25,7 +25,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from whimbrel.aws.allowed import BUCKET, TABLE, WRITES_OBJECTS, Allowed, follows_imports, lists, of
+from whimbrel.aws.allowed import BUCKET, STREAM, TABLE, WRITES_OBJECTS, Allowed, follows_imports, lists, of
 from whimbrel.aws.catalog import LONGEST as LONGEST_OF_THE_CATALOG
 from whimbrel.aws.converging import LONGEST as LONGEST_OF_THE_WAREHOUSE
 from whimbrel.aws.converging import converging
@@ -41,7 +41,6 @@ from whimbrel.project.spark import LOCAL
 MOST_CHARACTERS = 6_144  # of a managed policy, without blanks
 MOST_POLICIES = 10  # of a role, unless its account has asked for more
 _BESIDE = {"function": 2, "spark": 1}  # of a role that the template makes: those of a key, and of a VPC
-_STREAM = "arn:${AWS::Partition}:kinesis:${AWS::Region}:${AWS::AccountId}:stream/${StreamName}"
 _STREAM_KEYS = ("whimbrel stream ${StreamName}", "whimbrel lanes *")  # of the table of marks
 _QUEUE = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:"
 _LOGS = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/aws/lambda/${FunctionName}:*"
@@ -154,7 +153,7 @@ def _refuse_names(project: Project) -> None:
 def _by_lambda(stream: Stream) -> Iterator[Allowed]:
     """What Lambda does itself: it reads the stream, keeps the logs, and reports the batches that were given up."""
     read = ("DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards")
-    yield Allowed("LambdaReadsStream", of("kinesis", read), (_STREAM,))
+    yield Allowed("LambdaReadsStream", of("kinesis", read), (STREAM,))
     yield Allowed("LambdaWritesLogs", of("logs", ("CreateLogStream", "PutLogEvents")), (_LOGS,))
     yield Allowed("LambdaReportsFailures", of("sqs", ("SendMessage",)), (_QUEUE + queue_name(stream),))
 
@@ -184,9 +183,9 @@ def _migrate(project: Project) -> Iterator[Allowed]:
         )
         yield Allowed("MarksTable", of("dynamodb", ("DescribeTable",)), (_MARKS,))
     if project.stream:
-        yield Allowed("Send", of("kinesis", ("DescribeStreamSummary", "PutRecords")), (_STREAM,))
+        yield Allowed("Send", of("kinesis", ("DescribeStreamSummary", "PutRecords")), (STREAM,))
         if project.stream.failures:  # of what Lambda gave up: its report, and its records
-            yield Allowed("GivenUp", of("kinesis", ("GetRecords", "GetShardIterator")), (_STREAM,))
+            yield Allowed("GivenUp", of("kinesis", ("GetRecords", "GetShardIterator")), (STREAM,))
             queue = _QUEUE + queue_name(project.stream)
             yield Allowed("Reports", of("sqs", ("DeleteMessage", "GetQueueUrl", "ReceiveMessage")), (queue,))
     if project.store:

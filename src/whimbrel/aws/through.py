@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from hashlib import blake2b
 
+from whimbrel.aws.allowed import STREAM
 from whimbrel.aws.forms import (
     Resource,
     arn,
@@ -36,12 +37,14 @@ LATE_MS = 5 * 60 * 1000  # the age of a record, or of a change, from which on th
 CUT_OFF = 10  # batches in five minutes that were not done in time
 _DAYS = 24 * 60 * 60
 
+_STREAM = either("MakesStream", arn("Stream"), sub(STREAM))
 CONDITIONS = {
+    "MakesStream": {"Fn::Equals": [ref("MakeStream"), "true"]},
     "IsProvisioned": {"Fn::Not": [{"Fn::Equals": [ref("ShardCount"), 0]}]},
     "HasTopic": is_given("AlarmTopicArn"),
     "HasVpc": {"Fn::Not": [{"Fn::Equals": [{"Fn::Join": ["", ref("SubnetIds")]}, ""]}]},
 }
-OUTPUTS = {"StreamArn": arn("Stream"), "FunctionArn": arn("Function"), "FailureQueueUrl": ref("FailedBatches")}
+OUTPUTS = {"StreamArn": _STREAM, "FunctionArn": arn("Function"), "FailureQueueUrl": ref("FailedBatches")}
 
 
 def function_name(stream: str) -> str:
@@ -56,6 +59,7 @@ def function_name(stream: str) -> str:
 def parameters(stream: Stream) -> Resource:
     return {
         "StreamName": text("log.stream of the project file", stream.name, "[a-zA-Z0-9_.-]{1,128}"),
+        "MakeStream": choice("false where the stream is there already", "true", "false"),
         "FunctionName": text(
             "Name of the function", function_name(stream.name), f"[a-zA-Z0-9_-]{{1,{MOST_CHARACTERS}}}"
         ),
@@ -105,7 +109,7 @@ def _stream() -> Resource:
         "ShardCount": either("IsProvisioned", ref("ShardCount")),
         "StreamEncryption": {"EncryptionType": "KMS", "KeyId": either("HasKey", ref("KeyArn"), "alias/aws/kinesis")},
     }
-    return replaceable("AWS::Kinesis::Stream", properties)
+    return {**replaceable("AWS::Kinesis::Stream", properties), "Condition": "MakesStream"}
 
 
 def _queue(name: str) -> Resource:
@@ -140,7 +144,7 @@ def _function() -> Resource:
 def _mapping() -> Resource:
     return {
         "FunctionName": ref("Function"),
-        "EventSourceArn": arn("Stream"),
+        "EventSourceArn": _STREAM,
         "StartingPosition": "TRIM_HORIZON",
         "BatchSize": BATCH,
         "MaximumBatchingWindowInSeconds": ref("BatchingSeconds"),
