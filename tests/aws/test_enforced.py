@@ -226,6 +226,7 @@ def test_a_change_in_the_bucket_and_one_that_is_gone_from_there(
 ) -> None:
     """One that is gone is said to be missing, and sent again with its object; not so without the right to list."""
     missing_needs_a_right_to_list(monkeypatch)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", enforced.target.endpoint)  # the function finds the bucket by itself
     enforced.work.program = ("-c", SMALL_RECORDS)
     _give_keys(enforced, less, *enforced.accounts)
     objects = local_client("s3", enforced.target.endpoint, "us-east-1")
