@@ -74,26 +74,26 @@ class Place:
     def execute(self, *statements: str) -> None:
         """As somebody else who writes to the warehouse."""
         for statement in statements:
-            self.rows(statement)
+            self.rows(statement, read_only=False)
 
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, *, read_only: bool = True) -> list[tuple[Any, ...]]:
         """By the engine's own driver."""
         if self.server:
             with self.server.connect(self.database, options="-c TimeZone=UTC") as connection:
                 cursor = connection.execute(sql)
                 return cursor.fetchall() if cursor.description else []
-        with _opened(self.file) as connection:
+        with _opened(self.file, read_only=read_only) as connection:
             found = connection.sql(sql)
             return [] if found is None else [tuple(row.values()) for row in found.to_arrow_table().to_pylist()]
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Whoever writes has the file for a moment only."""
+def _opened(file: Path, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Whoever writes has the file for a moment only. Opened to write, it would have its groups of rows merged."""
     until = time.monotonic() + 30
     while True:
         try:
-            connection = duckdb.connect(str(file))
+            connection = duckdb.connect(str(file), read_only=read_only)
             break
         except duckdb.Error:
             if time.monotonic() > until:

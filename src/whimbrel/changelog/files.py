@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from whimbrel.changelog import record
-from whimbrel.changelog.reader import ChangeLogReader, Unread
+from whimbrel.changelog.reader import ChangeLogReader, Taken, Unread
 from whimbrel.changelog.record import Head, LogPoint
 from whimbrel.changelog.recover import LogEnd, recover
 from whimbrel.changelog.segments import (
@@ -30,7 +30,7 @@ from whimbrel.durable import named, replace_file, sync_folder
 from whimbrel.errors import Locked, LogCorrupt, StateError
 from whimbrel.records import Change, Commit, Table
 
-__all__ = ["ChangeLogReader", "ChangeLogWriter", "LogPoint", "Unread"]
+__all__ = ["ChangeLogReader", "ChangeLogWriter", "LogPoint", "Taken", "Unread"]
 
 _FLUSH_BYTES = 256 * 1024
 _Encoder = Callable[[Change], bytes]

@@ -27,6 +27,7 @@ _Decoder = Callable[[dict[str, Any]], Change]
 _READ_BYTES = 48 << 20
 _TEXT_TIMES = 4  # so often is a text of the log in memory
 _VALUE_BYTES = 150  # beside it, for each value of either image
+_LONG = 4 << 10  # bytes of a line, of wide rows
 
 
 class Unread(NamedTuple):
@@ -34,6 +35,13 @@ class Unread(NamedTuple):
 
     bytes: int
     changes: int
+
+
+class Taken(NamedTuple):
+    """Bytes of the log, and those of them that are of wide rows, of more than 2 KB or so."""
+
+    bytes: int
+    wide: int
 
 
 class ChangeLogReader:
@@ -55,6 +63,7 @@ class ChangeLogReader:
         self._ahead: Commit | None = None  # the end of the transaction that is being handed out, once it was asked for
         self._segment = self._next = self._read_to = self._until = 0
         self._columns = 0  # of the table that has most of them
+        self._size = self._wide = 0  # bytes of the lines that were handed out
         try:
             with self._reading():
                 if start is not None:
@@ -104,6 +113,9 @@ class ChangeLogReader:
                 self._define(read_table(fields))
             self._next += len(line) + 1
             taken += len(line)
+            if len(line) > _LONG:
+                self._wide += len(line)
+        self._size += taken
         return entries
 
     @property
@@ -115,6 +127,11 @@ class ChangeLogReader:
     def handed_out(self) -> int:
         """The changes of the log since it began, up to the last one handed out."""
         return self._total + self._changes
+
+    @property
+    def taken(self) -> Taken:
+        """The bytes of all lines handed out since this was opened."""
+        return Taken(self._size, self._wide)
 
     def commit_ahead(self) -> Commit:
         """The Commit that ends the transaction whose changes were handed out last; it is durable, as they are."""

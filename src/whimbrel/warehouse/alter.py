@@ -78,8 +78,11 @@ def fill(
     stop: threading.Event,
 ) -> None:
     """Fill the columns that are due: those of an ALTER before the Position of the ledger. Nothing may be written to the
-    silo meanwhile. Returns early when ``stop`` is set: it is done again then.
+    silo meanwhile. Returns early when ``stop`` is set: it is done again then. While a transaction is there in part
+    nothing is filled: rows of it are newer than the Position, and the source may not show it yet.
     """
+    if ledger.now.part:
+        return
     position = ledger.now.position
     for name, each in list(kept.items()):
         due = [column for column, since in each.unfilled.items() if position and position.at_or_after(since)]

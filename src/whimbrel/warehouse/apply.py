@@ -1,9 +1,13 @@
 """Changes of a silo go into the warehouse in batches: each is folded to the last image of every row, and written by a
 delete and an insert, in one transaction with the silo's Position.
 
-So each batch is there wholly or not at all, whatever is killed, and what whoever asks sees of a silo is always what its
-source was at the end of a transaction. A batch ends where one of the source's ends; a long one is written in portions,
-within one transaction of the warehouse.
+So each batch is there wholly or not at all, whatever is killed, and what whoever asks sees of a silo is what its source
+was at the end of a transaction. A batch ends where one of the source's ends; a long one is written in portions, within
+one transaction of the warehouse.
+
+Only where an engine cannot take a transaction of any size, a very large one of the source is written in parts. Each is
+a batch. How many of its changes are there is in the ledger, so none is written twice, and nobody takes the silo to be
+at the end of a transaction meanwhile.
 """
 
 from __future__ import annotations
@@ -11,8 +15,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 
-from whimbrel.changelog.files import ChangeLogReader, Unread
+from whimbrel.changelog.files import ChangeLogReader, Taken, Unread
 from whimbrel.changelog.segments import read_mark
 from whimbrel.errors import StateError
 from whimbrel.migration.history import History
@@ -28,8 +33,7 @@ from whimbrel.warehouse.put import put
 PORTION = 20_000  # changes that are folded together in memory, at most
 PORTIONS = 15  # of one batch, unless a transaction of the source is longer
 FULL = PORTION * PORTIONS
-BACKLOG = 64 << 20  # bytes of the log that are not left to wait until a batch is due
-WIDE = 2_048  # records that a portion has at least, unless they are wide: what is committed must fit into memory
+BATCH, PART = Taken(64 << 20, 8 << 20), Taken(128 << 20, 32 << 20)  # of the log, that end a batch or a part, too
 IDLE_SECONDS = 10.0  # after which a Position without changes is written, too
 
 Entries = list[Change | Commit]
@@ -56,7 +60,8 @@ class RowApplier:
         self._written_at = time.monotonic()
         if reader.total != ledger.now.changes:
             raise self._disagree(ledger.now.changes, reader.total)
-        progress.applied, progress.applying = reader.total, 0
+        self._pass_part(ledger.now.part)
+        progress.applied, progress.applying = reader.total, ledger.now.part
         progress.applied_position = ledger.now.position
 
     def close(self) -> None:
@@ -64,25 +69,25 @@ class RowApplier:
 
     def step(self) -> int:
         """Write one batch; how many records it had (0: the log has nothing new)."""
+        part, taken = self._ledger.now.part, self._reader.taken
         first = self._reader.read(PORTION)
         self._progress.log_drained = not first
-        if not any(isinstance(entry, Change) for entry in first) and not self._are_altered(first):
+        if not part and not any(isinstance(entry, Change) for entry in first) and not self._are_altered(first):
             self._pass_idle(first)
             return len(first)
         began = time.monotonic()
         with self._engine.session() as session:
             with session.transaction():
-                before, applied, records = self._ledger.now.changes, 0, 0
-                for portion in self._portions(first):
+                before, applied, records = self._ledger.now.changes + part, 0, 0
+                for portion in self._portions(first, taken):
                     applied += self._write(session, portion)
                     records += len(portion)
                     portion.clear()  # the next one is as large, and is read while this one still has a name
-                if before + applied != self._reader.total:
-                    raise self._disagree(before + applied, self._reader.total)
-                assert self._last is not None, "a batch ends with a Commit"
+                if before + applied != self._reader.handed_out:
+                    raise self._disagree(before + applied, self._reader.handed_out)
                 fresh = self._ledger.advance(session, self._entry(self._last))
             self._ledger.advanced(fresh)
-            self._passed(fresh.changes, self._last)
+            self._passed(fresh)
         self._progress.note_batch(applied, time.monotonic() - began)
         return records
 
@@ -106,15 +111,27 @@ class RowApplier:
             self._ledger.advanced(fresh)
         self._idle, self._written_at = None, time.monotonic()
 
-    def _entry(self, commit: Commit) -> Entry:
-        """``commit`` is the last one that the reader gave."""
+    def _entry(self, commit: Commit | None) -> Entry:
+        """``commit`` is the last one that the reader gave, None if it gave none."""
+        part = self._reader.handed_out - self._reader.total
+        if commit is None:
+            return replace(self._ledger.now, part=part)
         return replace(
             self._ledger.now,
             point=self._reader.point,
             changes=self._reader.total,
             position=commit.position,
             committed=commit.timestamp,
+            part=part,
         )
+
+    def _pass_part(self, part: int) -> None:
+        """Read on to behind the changes of a transaction that are there already."""
+        while part:
+            passed = self._reader.read(min(part, PORTION))
+            if not passed or not all(isinstance(entry, Change) for entry in passed):
+                raise self._disagree(self._ledger.now.changes + self._ledger.now.part, self._reader.handed_out)
+            part -= len(passed)
 
     def _are_altered(self, entries: Entries) -> bool:
         """Whether a table was, by the end of ``entries``, which have no changes."""
@@ -128,28 +145,32 @@ class RowApplier:
     def _pass_idle(self, entries: Entries) -> None:
         for entry in entries:
             assert isinstance(entry, Commit)
-            self._idle = entry
+            self._last = self._idle = entry
             self._progress.applied_position, self._progress.applied_time = entry.position, entry.timestamp
         if self._idle and time.monotonic() - self._written_at > IDLE_SECONDS:
             self.write_position()
 
-    def _passed(self, changes: int, commit: Commit) -> None:
+    def _passed(self, entry: Entry) -> None:
         self._idle, self._written_at = None, time.monotonic()
-        self._progress.applied, self._progress.applying = changes, 0
-        self._progress.applied_position, self._progress.applied_time = commit.position, commit.timestamp
+        self._progress.applied, self._progress.applying = entry.changes, entry.part
+        self._progress.applied_position, self._progress.applied_time = entry.position, entry.committed
 
     # -- one batch -----------------------------------------------------------------------------------------------------
 
-    def _portions(self, first: Entries) -> Iterator[Entries]:
-        """``first`` and what the log has besides: up to PORTIONS or a wide one, and the end of a transaction."""
-        portion = first
-        for number in range(1, PORTIONS + 1):
-            wide = len(portion) < WIDE  # or the last that the log has; asked before it is written, which empties it
+    def _portions(self, first: Entries, before: Taken) -> Iterator[Entries]:
+        """``first`` and what the log has besides: up to so many and the end of a transaction, or as much of one as is a
+        part. ``before`` is what the reader had given before ``first``.
+        """
+        portion, reader = first, self._reader
+        for number in count(1):
             yield portion
-            if wide or number == PORTIONS or not (portion := self._reader.read(PORTION)):
+            full = number >= PORTIONS or _is_over(BATCH, before, reader.taken)
+            if full and reader.handed_out == reader.total:
                 break
-        while self._reader.handed_out > self._reader.total and (portion := self._reader.read(PORTION, to_commit=True)):
-            yield portion
+            if self._engine.in_parts and (number >= 2 * PORTIONS or _is_over(PART, before, reader.taken)):
+                break
+            if not (portion := reader.read(PORTION, to_commit=full)):
+                break
 
     def _write(self, session: EngineSession, portion: Entries) -> int:
         """How many changes these were, by another count than the reader's."""
@@ -186,6 +207,10 @@ class RowApplier:
             place=str(self._reader.folder),
             hint="Restore warehouse and state folder from one copy, or begin the silo again.",
         )
+
+
+def _is_over(most: Taken, before: Taken, now: Taken) -> bool:
+    return now.bytes - before.bytes >= most.bytes or now.wide - before.wide >= most.wide
 
 
 def _by_transaction(portion: Entries, end: Commit) -> Iterator[tuple[list[Change], Commit]]:

@@ -189,8 +189,7 @@ class Refreshed:
     def end(self) -> None:
         """Look once more."""
         now = [(each.phase, each.applied) for each in self._progress.values()]
-        if now != self._of and self._are_loaded():
-            self._reports.refresh()
+        if now != self._of and self._are_loaded() and self._reports.refresh():
             self._of = now
         self._at = time.monotonic()
 

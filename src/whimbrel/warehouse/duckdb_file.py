@@ -36,7 +36,7 @@ TIDY_MOST = 16  # times that groups of rows are merged then
 class DuckDBFile:
     """An Engine. Sessions of several threads come one after the other: each has the file for itself."""
 
-    name = "duckdb"
+    name, in_parts = "duckdb", True  # what is committed together is in memory, up to 2,048 rows of each table
 
     def __init__(
         self, path: Path, spill: Path, memory: int = 192 << 20, stop: Callable[[], bool] = lambda: False

@@ -70,6 +70,11 @@ class Engine(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def in_parts(self) -> bool:
+        """Whether a transaction of any size is too much for it: a large one of the source is written in several."""
+        ...
+
     def prove(self) -> None:
         """That it can be opened, and written to; nothing is made by it. Raises PrivilegeError, WarehouseError."""
         ...

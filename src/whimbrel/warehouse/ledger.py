@@ -24,7 +24,7 @@ SCHEMA = "whimbrel"
 LOADING, FOLLOWING = "loading", "following"
 _TABLES = {
     "silo": "name {text}, migration {text}, transactions BIGINT, phase {text}, segment BIGINT, place BIGINT, "
-    "changes BIGINT, position {text}, committed FLOAT8",
+    "changes BIGINT, position {text}, committed FLOAT8, part BIGINT",
     "chunk": "silo {text}, source_table {text}, export {text}, number BIGINT, row_count BIGINT",
     "stored": "silo {text}, source_table {text}, definition {text}, version BIGINT, unfilled {text}",
 }
@@ -34,7 +34,7 @@ _TABLES = {
 class Entry:
     """How far one silo is. ``migration`` names the state folder that writes it, and ``transactions`` counts what that
     wrote. Everything in the change log before ``point``, ``changes`` of them, is in the warehouse; ``position`` and
-    ``committed`` are of the Commit there.
+    ``committed`` are of the Commit there. ``part``: so many changes of the transaction behind it are there, too.
     """
 
     migration: str
@@ -44,6 +44,7 @@ class Entry:
     changes: int = 0
     position: Position | None = None
     committed: float = 0.0
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,11 @@ def has_ledger(session: EngineSession) -> bool:
     )
 
 
+def in_part(session: EngineSession) -> list[str]:
+    """The silos of which a transaction of the source is there in part."""
+    return [name for (name,) in session.fetch(f"SELECT name FROM {SCHEMA}.silo WHERE part > 0 ORDER BY name")]
+
+
 class Ledger:
     """The entries of one silo. ``now`` is what was last read or written. Each call but ``read`` is to be made within a
     transaction of ``session``.
@@ -91,16 +97,16 @@ class Ledger:
     def read(self, session: EngineSession) -> Entry | None:
         """None where nobody has begun."""
         rows = session.fetch(
-            "SELECT migration, transactions, phase, segment, place, changes, position, committed "
+            "SELECT migration, transactions, phase, segment, place, changes, position, committed, part "
             f"FROM {SCHEMA}.silo WHERE name = ?",
             (self.silo,),
         )
         if not rows:
             return None
-        migration, transactions, phase, segment, place, changes, position, committed = rows[0]
+        migration, transactions, phase, segment, place, changes, position, committed, part = rows[0]
         point = None if segment is None else LogPoint(segment, place)
         at = Position(**orjson.loads(position)) if position else None
-        self._now = Entry(migration, transactions, phase, point, changes, at, committed)
+        self._now = Entry(migration, transactions, phase, point, changes, at, committed, part)
         return self._now
 
     def claim(self, session: EngineSession, migration: str) -> None:
@@ -116,7 +122,7 @@ class Ledger:
             )
         session.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.silo)}")
         session.execute(
-            f"INSERT INTO {SCHEMA}.silo VALUES (?, ?, 0, ?, NULL, NULL, 0, NULL, 0)", (self.silo, migration, LOADING)
+            f"INSERT INTO {SCHEMA}.silo VALUES (?, ?, 0, ?, NULL, NULL, 0, NULL, 0, 0)", (self.silo, migration, LOADING)
         )
         self._now = Entry(migration)
 
@@ -129,10 +135,10 @@ class Ledger:
         position = orjson.dumps(fresh.position.as_fields()).decode() if fresh.position else None
         changed = session.execute(
             f"UPDATE {SCHEMA}.silo SET transactions = ?, phase = ?, segment = ?, place = ?, changes = ?, position = ?, "
-            "committed = ? WHERE name = ? AND migration = ? AND transactions = ?",
+            "committed = ?, part = ? WHERE name = ? AND migration = ? AND transactions = ?",
             (
                 *(fresh.transactions, fresh.phase, segment, place, fresh.changes, position, fresh.committed),
-                *(self.silo, fresh.migration, self.now.transactions),
+                *(fresh.part, self.silo, fresh.migration, self.now.transactions),
             ),
         )
         if changed != 1:

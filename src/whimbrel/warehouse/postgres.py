@@ -52,7 +52,7 @@ _SETTINGS = {
 class Postgres:
     """An Engine. Each session is a connection."""
 
-    name = "postgres"
+    name, in_parts = "postgres", False
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse

@@ -58,7 +58,7 @@ class Statements(Protocol):
 class Redshift:
     """An Engine. Each session is a connection."""
 
-    name = "redshift"
+    name, in_parts = "redshift", False
 
     def __init__(self, warehouse: Warehouse, target: Target) -> None:
         """``target`` says how AWS is reached."""

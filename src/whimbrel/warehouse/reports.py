@@ -16,6 +16,7 @@ from whimbrel.lake.statements import statements
 from whimbrel.notes import note
 from whimbrel.project import ReportRule
 from whimbrel.warehouse.engine import Engine, EngineSession
+from whimbrel.warehouse.ledger import in_part
 from whimbrel.warehouse.names import quoted
 from whimbrel.warehouse.page import ShownReport, page
 
@@ -30,20 +31,24 @@ class Reports:
         self._engine, self._reports, self._file = engine, reports, file
         self._noted: set[str] = set()
 
-    def refresh(self) -> None:
-        """All in one transaction: whoever asks sees either all old answers or all new ones. Raises StateError where the
-        page cannot be written; WarehouseUnreachable.
+    def refresh(self) -> bool:
+        """All in one transaction: whoever asks sees either all old answers or all new ones. False where they stay as
+        they are, because a transaction of a source is there in part. Raises StateError where the page cannot be
+        written; WarehouseUnreachable.
         """
         if not self._reports:
-            return
+            return True
         failed: dict[str, str] = {}
         with self._engine.session() as session:
+            if in_part(session):
+                return False
             session.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
             while (shown := self._made(session, failed)) is None:
                 pass  # once more, without one more that failed
         if self._file:
             with writing(self._file):
                 replace_file(self._file, page(shown, time.time()).encode())
+        return True
 
     def _made(self, session: EngineSession, failed: dict[str, str]) -> list[ShownReport] | None:
         """None where one failed that had not yet."""

@@ -34,7 +34,7 @@ from whimbrel.mysql.connect import clock, connect
 from whimbrel.mysql.visible import Start, fixed_start
 from whimbrel.records import Position, Table
 from whimbrel.warehouse.alter import FollowedTables, fill, follow_versions
-from whimbrel.warehouse.apply import BACKLOG, FULL, RowApplier
+from whimbrel.warehouse.apply import BATCH, FULL, RowApplier
 from whimbrel.warehouse.engine import Engine
 from whimbrel.warehouse.ledger import FOLLOWING, KeptTable, Ledger, same_migration
 from whimbrel.warehouse.load import SiloTableLoad
@@ -251,12 +251,12 @@ class SiloRun:
     def _is_due(self, applier: RowApplier, *, gather: bool) -> bool:
         """Whether a batch is written now: each has a price, so changes of a source that is followed are gathered."""
         unread, now = applier.unread(), time.monotonic()
-        if not unread.changes:
+        if not unread.changes or self.ledger.now.part:
             self._waits_since = None
             return True
         self._waits_since = self._waits_since or now
         waited = now - self._waits_since >= self._batch_seconds
-        return not gather or waited or unread.changes >= FULL or unread.bytes >= BACKLOG
+        return not gather or waited or unread.changes >= FULL or unread.bytes >= BATCH.bytes
 
     def _applier(self) -> RowApplier:
         reader = ChangeLogReader(self.folder.log, self.ledger.now.point)

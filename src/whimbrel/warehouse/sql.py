@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from whimbrel.errors import UserError, WarehouseUnreachable, WhimbrelError
 from whimbrel.lake.need import need
 from whimbrel.lake.statements import statements
+from whimbrel.notes import note
 from whimbrel.project import Project, Warehouse
 from whimbrel.warehouse.converge import warehouse_of
 from whimbrel.warehouse.duckdb_file import is_in_use
@@ -60,6 +61,7 @@ def open_sql(project: Project) -> Iterator[WarehouseSql]:
     if warehouse.path is not None:
         connection = _file(warehouse, warehouse.path)
         try:
+            _note_parts(connection)
             yield WarehouseSql(_OfDuckDB(connection))
         finally:
             connection.close()
@@ -102,6 +104,16 @@ def _file(warehouse: Warehouse, path: Path) -> Any:
     connection.execute("SET enable_progress_bar = false")
     connection.execute("SET TimeZone = 'UTC'")
     return connection
+
+
+def _note_parts(connection: Any) -> None:
+    """Whoever asks now sees a silo in the middle of a transaction of its source."""
+    try:
+        found = connection.execute("SELECT name FROM whimbrel.silo WHERE part > 0 ORDER BY name").fetchall()
+    except need("duckdb", "warehouse").CatalogException:  # before anything has begun
+        return
+    for (name,) in found:
+        note(f"{name}: a large transaction of the source is there in part; `whimbrel converge` writes the rest")
 
 
 class _OfDuckDB:
