@@ -174,13 +174,14 @@ class ChunkReader:
     """A whole export file. Iterating gives ``list[Row]``, one list for each line; it may be done again.
 
     Reading begins with a pass over the whole file that compares its checksum: a damaged file gives LogCorrupt before
-    it gives a row.
+    it gives a row. A file that has up to ``hold`` bytes, unpacked, is in memory from then on, and is read once.
     """
 
-    def __init__(self, path: FilePath) -> None:
+    def __init__(self, path: FilePath, hold: int = 0) -> None:
         self.path = path
         self._open = path.open if isinstance(path, Path) else _Fetched(path).open
-        header, footer = _checked_ends(path, self._open)
+        self._held = _Held(hold)
+        header, footer = _checked_ends(path, self._open, self._held)
         self.rows, self.sum = int(footer["rows"]), str(footer["crc32"])
         self.export = str(header.get("export", ""))  # whimbrel 0.1.0 wrote none
         self.table = table_from_json(header["table"])
@@ -210,7 +211,7 @@ class ChunkReader:
 
     def lines(self) -> Iterator[bytes]:
         """The lines of rows as they are in the file. That they have ``rows`` rows is for whoever reads them to see."""
-        with _lines(self.path, self._open) as lines:
+        with self._held.lines() or _lines(self.path, self._open) as lines:
             next(lines)
             while not (line := next(lines)).startswith(b'{"rows":'):
                 yield line
@@ -221,6 +222,22 @@ def line_decoder(table: Table) -> Callable[[bytes], list[Row]]:
     binary = _binary_columns(table)
     decode = over_columns(len(table.columns), dict.fromkeys(binary, binascii.a2b_base64)) if binary else _tuples
     return lambda line: decode(orjson.loads(line))
+
+
+class _Held:
+    """Lines, as long as they have ``most`` bytes together."""
+
+    def __init__(self, most: int) -> None:
+        self._left, self._lines = most, list[bytes]()
+
+    def add(self, line: bytes) -> None:
+        self._left -= len(line)
+        self._lines.append(line)
+        if self._left < 0:
+            self._lines.clear()
+
+    def lines(self) -> contextlib.nullcontext[Iterator[bytes]] | None:
+        return contextlib.nullcontext(iter(self._lines)) if self._left >= 0 and self._lines else None
 
 
 class _Fetched:
@@ -245,9 +262,9 @@ def write_chunk(
     return ChunkWriter(path, table, chunk, export, first=first)
 
 
-def read_chunk(path: FilePath) -> ChunkReader:
+def read_chunk(path: FilePath, hold: int = 0) -> ChunkReader:
     """Raises LogCorrupt when the file is gone, not whole, or not what was written; StateError when the disk fails."""
-    return ChunkReader(path)
+    return ChunkReader(path, hold)
 
 
 def over_columns(width: int, functions: Mapping[int, Callable[[Any], Any]]) -> Callable[[Sequence[Any]], list[Any]]:
@@ -324,12 +341,16 @@ def _lines(path: FilePath, opened: Callable[[str], IO[bytes]]) -> Iterator[Itera
         raise StateError(f"cannot be read: {error.strerror}", place=str(path), hint=hint) from error
 
 
-def _checked_ends(path: FilePath, opened: Callable[[str], IO[bytes]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and footer of a file whose checksum fits."""
+def _checked_ends(
+    path: FilePath, opened: Callable[[str], IO[bytes]], held: _Held
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and footer of a file whose checksum fits, all of whose lines are ``held``."""
     crc = 0
     with _lines(path, opened) as lines:
         first = last = next(lines)
+        held.add(first)
         for line in lines:
+            held.add(line)
             crc = zlib.crc32(last, crc)
             last = line
         footer, header = orjson.loads(last), orjson.loads(first)

@@ -52,6 +52,23 @@ def test_what_is_unread_is_exact_at_every_commit(tmp_path: Path) -> None:
         assert reader.unread() == (0, 0)
 
 
+def test_what_was_taken_is_counted_with_what_of_it_is_of_wide_rows(tmp_path: Path) -> None:
+    table = Table("db", "t", (Column("words", "text", type_name="mediumtext"),), ())
+    widths = (10, 4_000, 5_000, 100_000, 20)
+    with ChangeLogWriter(tmp_path) as writer:
+        commit = transactions([4])[0][1]
+        writer.append([Change(table, None, ("x" * width,), commit.position) for width in widths])
+        writer.commit(commit)
+    with ChangeLogReader(tmp_path, None) as reader:
+        assert reader.taken == (0, 0)
+        for width in widths:
+            before = reader.taken
+            assert len(reader.read(1)) == 1
+            size, wide = reader.taken.bytes - before.bytes, reader.taken.wide - before.wide
+            assert width < size < width + 500
+            assert wide == (size if width >= 5_000 else 0)
+
+
 def test_unread_of_a_pruned_log_counts_from_the_first_segment_that_is_there(tmp_path: Path) -> None:
     folder = written(tmp_path)
     with ChangeLogReader(folder, None) as reader:

@@ -9,12 +9,6 @@ import time
 from contextlib import suppress
 from types import TracebackType
 
-from rich.console import Console, Group
-from rich.live import Live as Picture
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
-
 from whimbrel.migration.live import Update
 from whimbrel.migration.progress import TableCounts
 from whimbrel.ui.shortened import shortened
@@ -32,10 +26,11 @@ class Display:
 
     def __init__(self, style: str) -> None:
         self._style = style
-        self._console = Console(stderr=style != "json", highlight=False)
-        self._picture = (
-            Picture(console=self._console, refresh_per_second=4, transient=True) if style == "live" else None
-        )
+        self._picture = None
+        if style == "live":
+            from whimbrel.ui.picture import Picture  # takes a tenth of the start of a command, and a terminal uses it
+
+            self._picture = Picture()
         self._last, self._shown = "", 0.0
 
     def __enter__(self) -> Display:
@@ -47,18 +42,20 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._picture:
-            self._picture.update("")
             self._picture.stop()
 
     def show(self, update: Update) -> None:
         """A message is a line that stays; JSON has none. The figures are shown now and then."""
         if update.message:
             log.info("said", extra={"text": update.message})
-            if self._style != "json":
-                self._console.print(shortened(update.message))
+            if self._picture:
+                self._picture.say(shortened(update.message))
+            elif self._style != "json":
+                with suppress(BrokenPipeError):
+                    print(shortened(update.message), file=sys.stderr, flush=True)
             return
         if self._picture:
-            self._picture.update(_picture(update))
+            self._picture.show(_line(update), update.progress)
         elif not self._last or time.monotonic() - self._shown >= PLAIN_SECONDS:
             self._shown = time.monotonic()
             as_json = self._style == "json"
@@ -101,23 +98,9 @@ def _line(update: Update) -> str:
     return " · ".join(parts)
 
 
-def _picture(update: Update) -> Group:
-    grid = Table.grid(padding=(0, 2))
-    for name, counts in update.progress.tables.items():
-        estimated = max(counts.estimated_rows, counts.exported_rows, 1)  # the source's guess, until it is known
-        grid.add_row(name, "exported", _bar(counts.exported_rows, estimated), f"{counts.exported_rows:,} rows")
-        total = max(counts.exported_rows, 1)
-        grid.add_row("", "loaded", _bar(counts.loaded_rows, total), f"{counts.loaded_items:,} items")
-    return Group(Text(_line(update)), grid)
-
-
 def pick(as_json: bool) -> str:
     """The style for where the output goes: live on a terminal, plain lines elsewhere."""
     return "json" if as_json else "live" if sys.stderr.isatty() else "plain"
-
-
-def _bar(done: float, total: float) -> ProgressBar:
-    return ProgressBar(total=total, completed=min(done, total), width=40)
 
 
 def _table_words(phase: str, counts: TableCounts) -> str:

@@ -24,6 +24,7 @@ from whimbrel.warehouse.lines import some_together
 from whimbrel.warehouse.put import added_by_load, took_all
 
 ROWS, TOGETHER = 250_000, 16 << 20  # rows of one transaction, about, and bytes of them as they are in the files
+HELD = 8 << 20  # bytes of a chunk, unpacked, that is read once
 
 
 class SiloTableLoad:
@@ -160,7 +161,7 @@ class SiloTableLoad:
     def _file(self, plan: Plan, chunk: Chunk) -> ChunkReader:
         """Its checksum is compared before it gives a row."""
         try:
-            file = read_chunk(plan.file(chunk))
+            file = read_chunk(plan.file(chunk), HELD)
         except LogCorrupt as error:
             raise _Unfit(chunk.number) from error
         fits = (file.chunk, file.table, file.export) == (chunk, plan.table, plan.export)
