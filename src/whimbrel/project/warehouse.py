@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from whimbrel.project.password import read_password
 from whimbrel.project.section import Section
-from whimbrel.project.source import NO_SOURCE, PASSWORD_VARIABLE, Source, read_source
+from whimbrel.project.source import PASSWORD_VARIABLE, Source, read_source
 from whimbrel.project.store import Store, store_of, why_not
 
 ENGINES = ("duckdb", "postgres", "redshift")
@@ -23,6 +23,7 @@ DELETES = ("remove", "mark")
 ZERO_DATES = ("stop", "text", "null")
 AS_TYPES = ("text", "bytes")
 CHARTS = ("none", "bar", "line")
+CHUNK_ROWS = 50_000  # by default, of a silo: each chunk takes as much CPU as a thousand rows, and is loaded in pieces
 _SILO_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _OURS = {"whimbrel", "reports"}  # schemas
 # And those that engines have already.
@@ -269,7 +270,7 @@ def _read_silo(section: Section) -> Silo | ItemSilo:
         return items
     silo = Silo(
         name=name,
-        source=read_source(section, NO_SOURCE.chunk_rows),
+        source=read_source(section, CHUNK_ROWS),
         tables=tuple(section.strings("tables")),
         exclude=tuple(section.strings("exclude")),
         names=section.string_map("names"),

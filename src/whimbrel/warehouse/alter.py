@@ -20,7 +20,7 @@ from whimbrel.mysql.visible import until_visible
 from whimbrel.mysql.whole_table import read_table as read_whole_table
 from whimbrel.notes import note
 from whimbrel.records import Position, Row, Table
-from whimbrel.warehouse.chunk_rows import ChunkRows
+from whimbrel.warehouse.chunk_rows import ChunkRows, in_small_chunks
 from whimbrel.warehouse.engine import Engine, EngineSession
 from whimbrel.warehouse.ledger import KeptTable, Ledger
 from whimbrel.warehouse.prepared import PreparedSilo
@@ -138,9 +138,8 @@ def _fill_table(
                 fresh = ledger.advance(session)
             ledger.advanced(fresh)
 
-    read_whole_table(
-        found.silo.source, narrow, now.primary_key, lambda: ChunkRows(write), stop=stop, on_rows=lambda rows: None
-    )
+    source = in_small_chunks(found.silo.source)
+    read_whole_table(source, narrow, now.primary_key, lambda: ChunkRows(write), stop=stop, on_rows=lambda rows: None)
 
 
 def _has_values(connection: Mysql, table: Table, column: str) -> bool:

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from whimbrel.project import Source
 from whimbrel.records import Row
+
+MOST_ROWS = 10_000  # of a chunk here: those of several connections are in memory
+
+
+def in_small_chunks(source: Source) -> Source:
+    return replace(source, chunk_rows=min(source.chunk_rows, MOST_ROWS))
 
 
 class ChunkRows:

@@ -35,7 +35,7 @@ from whimbrel.mysql.whole_table import read_table as read_whole_table
 from whimbrel.project import Silo
 from whimbrel.records import Position, Row, Table, Value
 from whimbrel.spill import DIGEST_BYTES, KeyedDigests
-from whimbrel.warehouse.chunk_rows import ChunkRows
+from whimbrel.warehouse.chunk_rows import ChunkRows, in_small_chunks
 from whimbrel.warehouse.engine import Engine
 from whimbrel.warehouse.json_value import same_json
 from whimbrel.warehouse.ledger import KeptTable
@@ -144,7 +144,7 @@ class TableVerify:
         found = KeyedDigests(self._folder / "warehouse", partitions)
         self._say("reading the source")
         read_whole_table(
-            self._silo.source,
+            in_small_chunks(self._silo.source),
             self._source,
             self._source.primary_key,
             lambda: ChunkRows(partial(self._add, source)),
