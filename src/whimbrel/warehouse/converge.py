@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from whimbrel.errors import ProjectError, Stopped
+from whimbrel.errors import ProjectError, Stopped, WhimbrelError
 from whimbrel.migration.live import Asked, Live
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.state import StateFolder
@@ -148,6 +148,8 @@ def _all_of(
         try:
             work[name]()
         except BaseException as error:
+            if isinstance(error, WhimbrelError):
+                error.place = _placed(error.place, name)
             failures.append(error)
             stop.set()
         finally:
@@ -170,6 +172,11 @@ def _all_of(
         if not isinstance(error, Stopped):
             raise error
     reports.end()
+
+
+def _placed(place: str, silo: str) -> str:
+    """Several sources may have binlogs and tables of one name: which silo it is comes first."""
+    return place if f"{place}:".startswith((f"{silo}:", f"{silo}.")) else f"{silo}: {place}"
 
 
 class Refreshed:
