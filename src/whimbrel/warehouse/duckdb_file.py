@@ -28,7 +28,7 @@ from whimbrel.warehouse.values import columns_of
 WAITS = 60.0  # seconds for whoever else has the file open
 READ_ROWS = 2_000
 READ_BYTES = 4 << 20  # of texts and bytes in the rows that are handed out at a time
-TIDY_AFTER = 16  # sessions that wrote rows
+TIDY_AFTER = 16  # sessions that wrote rows, after the load
 _FILE, _NOTHING = '"the file"', '"no file"'  # names of databases, which no schema has
 TIDY_MOST = 16  # times that groups of rows are merged then
 
@@ -64,8 +64,8 @@ class DuckDBFile:
             with self._attached() as connection:
                 session = DuckDBSession(self._duckdb, connection, str(self._path))
                 yield session
-            if session.written:
-                self._written |= session.written
+            self._written |= session.written
+            if session.written and not session.loaded:  # the load leaves few groups, and large ones
                 self._untidy += 1
                 self._tidy()
 
@@ -146,6 +146,7 @@ class DuckDBSession:
     def __init__(self, duckdb: Any, connection: Any, place: str) -> None:
         self._duckdb, self._connection, self._place = duckdb, connection, place
         self.written: set[str] = set()  # schemas
+        self.loaded = False  # whether these are rows of the full load
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -186,6 +187,7 @@ class DuckDBSession:
 
     def load(self, table: StoredTable, version: Table, lines: Sequence[bytes], added: Row) -> int:
         """The lines are given as they are: no value of them becomes one of Python's."""
+        self.loaded = True
         if not all(map(is_as_in_files, table.columns)):
             return self.insert(table.written, rows_of_lines(table, version, lines, added))
         places = {name: place for place, name in enumerate(version.names)}
