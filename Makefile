@@ -31,7 +31,7 @@ export PYTHON
 # The suite starts whimbrel hundreds of times: each would compile all of it, and its libraries, for itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-aws demo-predict demo-warehouse playground test test-all suite bench chaos mutants fuzz coverage docs test-docs lint lock setup setup-aws setup-predict setup-warehouse setup-tests clean
+.PHONY: demo demo-aws demo-predict demo-warehouse playground test test-all suite bench chaos mutants fuzz coverage docs test-docs lint lock setup setup-aws setup-predict setup-warehouse setup-tests setup-all clean
 
 demo: setup
 	.venv/bin/python -m demo.run
@@ -51,7 +51,7 @@ playground: setup
 test: setup-tests
 	@$(MAKE) --no-print-directory -j2 lint suite WORKERS=$(WORKERS)
 
-test-all: setup-tests lint
+test-all: setup-all lint
 	.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
 # Beside it, lint costs no time: half of what the tests do is to wait.
@@ -108,6 +108,9 @@ setup-warehouse:
 
 setup-tests:
 	@scripts/setup tests
+
+setup-all:
+	@scripts/setup all
 
 clean:
 	rm -rf .venv .linters .servers .demo .playground .docs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz .coverage .coverage.* src/*.egg-info

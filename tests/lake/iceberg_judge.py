@@ -1,10 +1,11 @@
-"""Iceberg tables read without pyiceberg: by the readers of DuckDB and ClickHouse; and the metadata by its
+"""Iceberg tables read without pyiceberg: by the readers of DuckDB, ClickHouse and Spark; and the metadata by its
 specification, with fastavro, and the rows with PyArrow.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -74,15 +75,26 @@ class Judged:
         """
         return self._by_another("clickhouse", CLICKHOUSE, path_of(self.location).parents[1])
 
-    def _by_another(self, name: str, program: str, place: Path) -> dict[str, list[dict[str, Any]]]:
+    def by_spark(self) -> dict[str, list[dict[str, Any]]]:
+        """As ``by_data_set``, with bytes as hexadecimal digits and exact numbers as texts. Skips the test without
+        Spark.
+        """
+        program = Path(__file__).with_name("iceberg_by_spark.py").read_text()
+        if not shutil.which("java"):
+            pytest.skip("Spark needs Java: scripts/setup tests")
+        return self._by_another("spark-iceberg", program, path_of(self.location), seconds=600)
+
+    def _by_another(self, name: str, program: str, place: Path, seconds: int = 60) -> dict[str, list[dict[str, Any]]]:
         folder = servers_folder() / name
         if not folder.exists():
-            pytest.skip(f"{name} is not here: scripts/setup tests")
+            pytest.skip(f"{name} is not here: scripts/setup all")
         snapshots = self.metadata["snapshots"]
         ids = [str(each["snapshot-id"]) for each in snapshots]
         command = [sys.executable, "-c", program, str(folder), str(place), *ids]
         there = path_of(self.location).parents[1]  # ClickHouse reads nothing outside of its working folder
-        said = subprocess.run(command, capture_output=True, check=True, timeout=60, cwd=there).stdout.splitlines()
+        done = subprocess.run(command, capture_output=True, timeout=seconds, cwd=there)
+        assert done.returncode == 0, done.stderr.decode()[-4000:]
+        said = done.stdout.splitlines()
         rows = [sorted(json.loads(line), key=lambda row: row["pk"]) for line in said]
         return {each["summary"][DATASET]: found for each, found in zip(snapshots, rows, strict=True)}
 
