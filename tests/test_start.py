@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.lake.helper import change, full, write_export
 from whimbrel import checkpoint
 from whimbrel.checkpoint import Checkpoint, TableProgress
 from whimbrel.cli.main import main
@@ -86,6 +87,22 @@ def test_status_imports_the_state_and_neither_side(tmp_path: Path) -> None:
     assert len(loaded) < 230
 
 
+def test_a_conversion_of_few_changes_imports_pyarrow_and_nothing_else_of_its_size(tmp_path: Path) -> None:
+    """DuckDB, numpy and tomlkit take longer to import than it does to convert, and boto3 is for a lake in S3."""
+    project = tmp_path / "whimbrel.toml"
+    project.write_text(f'{PROJECT}[[dataset]]\ntable = "shop"\nkey = ["pk"]\n')
+    exports = tmp_path / "lake" / "exports" / "shop"
+    write_export(
+        exports, "01-0", "2026-01-01T00:00:00.000Z", [full(pk={"S": str(n)}, n={"N": str(n)}) for n in range(40)]
+    )
+    loaded_by(tmp_path, "convert", "shop")
+    changed = [change({"pk": {"S": "7"}}, {"n": {"N": "8"}})]
+    write_export(exports, "02-0", "2026-01-02T00:00:00.000Z", changed, "2026-01-01T00:00:00.000Z")
+    loaded = of_others(loaded_by(tmp_path, "convert", "shop"))
+    assert "pyarrow" in loaded
+    assert not loaded & {"boto3", "botocore", "duckdb", "numpy", "pandas", "sqlglot", "tomlkit"}
+
+
 def test_pyarrow_does_not_import_pandas_into_a_command() -> None:
     pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
@@ -104,7 +121,7 @@ def loaded_by(folder: Path, *arguments: str) -> set[str]:
     """The modules that a command imports."""
     command = [sys.executable, "-c", LOADED, *arguments]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=60)
-    code, loaded = json.loads(ended.stderr)
+    code, loaded = json.loads(ended.stderr.splitlines()[-1])
     assert code == 0
     assert ended.stdout
     return set(loaded)

@@ -6,6 +6,7 @@ import sys
 
 FAILED, INTERRUPTED = 3, 130  # as whimbrel.cli.stopping has them
 LEAST = 32 << 20  # bytes that any command needs
+WITHOUT_NUMPY = ("convert", "export")
 
 
 def run() -> None:
@@ -24,18 +25,23 @@ def _run() -> None:
     import signal
 
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(INTERRUPTED))
-    sys.meta_path.insert(0, _WithoutPandas())
+    sys.meta_path.insert(0, _Without("pandas", *["numpy" for name in sys.argv[1:2] if name in WITHOUT_NUMPY]))
     from whimbrel.cli.main import main  # takes a moment, in which a person may press Ctrl-C
 
     main()
 
 
-class _WithoutPandas:
-    """PyArrow imports pandas where it finds it, which takes 35 MB and half a second, and nothing here uses it."""
+class _Without:
+    """PyArrow imports what it finds of these: pandas takes 35 MB and half a second, and nothing here uses it; numpy
+    takes a tenth of a second, and training uses it.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError("whimbrel's commands work without pandas", name=name)
+        if name in self._names:
+            raise ModuleNotFoundError(f"this command works without {name}", name=name)
 
 
 def _is_short() -> bool:

@@ -1,6 +1,7 @@
 """Where DynamoDB is and who we are there: botocore's own chain for region, endpoint and credentials.
 
-boto3 is imported when it is first needed: it takes longer to import than the rest of whimbrel together.
+botocore is imported when it is first needed: it takes longer to import than the rest of whimbrel together. boto3 adds
+nothing that whimbrel uses, and takes longer still.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 KNOWN_FOR = 30.0  # seconds
-ASKS = 6  # of one call by boto3, before its answers count as an error
+ASKS = 6  # of one call by botocore, before its answers count as an error
 _LOCAL_REGION = "us-east-1"  # a local server takes any; DynamoDB Local keeps one database for each
 _CREDENTIALS = "AWS credentials"
 _CREDENTIALS_HINT = (
@@ -58,7 +59,7 @@ class KnownTarget(NamedTuple):
 
 
 class Session:
-    """A boto3 session for a Target: its endpoint URL, its region, and credentials that renew themselves.
+    """A botocore session for a Target: its endpoint URL, its region, and credentials that renew themselves.
 
     Whoever gives credentials may be away, or refuse: TargetUnreachable (which is tried again in a run), Throttled,
     PrivilegeError, RequestRefused, or UserError for settings that lead nowhere.
@@ -72,7 +73,6 @@ class Session:
         self._target = target
         self._service = service
         self._session = _boto_session(target)
-        self._boto3: Any = None
         self._local = is_loopback(_configured_endpoint(target, self._session, service))
         self.region = self._region()
         self._source = self._find_credentials()
@@ -95,17 +95,17 @@ class Session:
 
     def reload(self) -> None:
         """Ask the whole chain again, files included: keys that somebody renewed outside are found."""
-        self._session, self._boto3 = _boto_session(self._target), None
+        self._session = _boto_session(self._target)
         self._source = self._find_credentials()
 
     def client(self) -> DynamoDBClient:
-        """A boto3 client with the same endpoint, region and credentials, for the calls that are not hot."""
+        """A botocore client with the same endpoint, region and credentials, for the calls that are not hot."""
         made: DynamoDBClient = self.service("dynamodb")
         return made
 
     def service(self, name: str, seconds: float = 0.0) -> Any:
-        """A boto3 client of any service. With ``seconds``, a call is tried once, and waits for its connection and for
-        each part of its answer no longer.
+        """A botocore client of any service. With ``seconds``, a call is tried once, and waits for its connection and
+        for each part of its answer no longer.
         """
         from botocore import __version__ as version
         from botocore.config import Config
@@ -120,20 +120,11 @@ class Session:
             once = Config(retries={"total_max_attempts": 1}, connect_timeout=seconds, read_timeout=seconds)
             config = config.merge(once)
         try:
-            return self._made.client(
+            return self._session.create_client(
                 name, region_name=self.region, endpoint_url=self._url_for(name), config=config, **keys
             )
         except (BotoCoreError, ValueError) as error:  # a region or an endpoint that cannot be one
             raise UserError(str(error), place="target", hint="Fix region or endpoint in the project file.") from error
-
-    @property
-    def _made(self) -> Any:
-        """What makes clients. One for all: what it adds to clients of S3 can be added to a session once only."""
-        import boto3
-
-        if self._boto3 is None:
-            self._boto3 = boto3.Session(botocore_session=self._session)
-        return self._boto3
 
     def _url_for(self, name: str) -> str | None:
         """A VPC endpoint is of one service; a stand-in answers for all of them. None: botocore finds AWS."""
@@ -166,8 +157,8 @@ class Session:
 
 
 class KnownSession:
-    """A Session in a worker, which begins with what its parent's has found, since boto3 takes a fifth of a second to
-    import. After KNOWN_FOR, or when the keys are refused, it asks the chain itself.
+    """A Session in a worker, which begins with what its parent's has found, since botocore takes a fifth of a second
+    to import. After KNOWN_FOR, or when the keys are refused, it asks the chain itself.
     """
 
     def __init__(self, target: Target, service: str, known: KnownTarget) -> None:
@@ -220,17 +211,17 @@ def _no_endpoint(url: str) -> UserError:
 
 
 def open_client(target: Target) -> DynamoDBClient:
-    """A boto3 client for the Target. Raises UserError as Session does."""
+    """A botocore client for the Target. Raises UserError as Session does."""
     return Session(target).client()
 
 
 def open_service(target: Target, name: str) -> Any:
-    """A boto3 client of another service, at the Target's endpoint if it has one. Raises UserError as Session does."""
+    """A botocore client of another service, at the Target's endpoint if it has one. Raises as Session does."""
     return Session(target).service(name)
 
 
 def ask(call: Callable[..., Any], read: Callable[[Answer], Result], place: str, **request: Any) -> Result:
-    """What ``read`` makes of the answer to a call of a boto3 client; asked again while it is not as documented.
+    """What ``read`` makes of the answer to a call of a botocore client; asked again while it is not as documented.
 
     Raises UnexpectedAnswer if it stays so, and what ``call`` raises.
     """
@@ -248,7 +239,7 @@ def ask(call: Callable[..., Any], read: Callable[[Answer], Result], place: str, 
 
 
 def translate(error: Exception, place: str) -> NoReturn:
-    """Raise what boto3 raised as one of whimbrel's own errors."""
+    """Raise what botocore raised as one of whimbrel's own errors."""
     from botocore import exceptions as boto
 
     if isinstance(error, boto.ClientError):

@@ -14,7 +14,6 @@ from typing import Any
 
 import orjson
 
-from whimbrel import checkpoint, handed_over
 from whimbrel.errors import LogCorrupt, UserError
 from whimbrel.project import Project
 from whimbrel.records import Position
@@ -54,6 +53,8 @@ def applied_now(project: Project, table: str, table_id: str) -> AppliedUpTo | No
     of that name. The order matters: a letter is durable before the Checkpoint passes its change, so the letters are
     looked at later.
     """
+    from whimbrel import checkpoint, handed_over  # a migration's state, which no conversion looks at
+
     now = checkpoint.load(project.state / "checkpoint.json")
     rules = sum(each.target == table for each in project.tables)
     known = sum(each.target_id == table_id for each in now.tables.values())

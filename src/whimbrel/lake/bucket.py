@@ -69,6 +69,8 @@ def _listed(client: Any, bucket: str, path: str) -> Iterator[dict[str, Any]]:
 
 def _copy(client: Any, bucket: str, found: dict[str, Any], root: Path, path: Path) -> None:
     """The order matters: the data is durable before it has its name."""
+    from boto3.s3.inject import download_fileobj  # in parts, several at once
+
     if not path.resolve().is_relative_to(root.resolve()):
         raise UserError("a link leads out of the bucket's folder", place=str(path), hint="Remove the link.")
     moment = found["LastModified"].timestamp()
@@ -77,7 +79,7 @@ def _copy(client: Any, bucket: str, found: dict[str, Any], root: Path, path: Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + _PART)
     with part.open("wb") as file:
-        client.download_fileobj(bucket, found["Key"], file)
+        download_fileobj(client, bucket, found["Key"], file)
         file.flush()
         os.utime(part, (moment, moment))
         publish(file, path)

@@ -33,7 +33,6 @@ from whimbrel.lake.settled import still_refused
 from whimbrel.lake.shared import SharedLake
 from whimbrel.lake.sources import SourceFile
 from whimbrel.lake.types import TAGS_OF, Type, parse_type
-from whimbrel.workers import processes
 
 # Of packed files that become one part. More bytes make fewer files; fewer let more threads have a share of the work.
 MOST_BYTES, FEWEST_BYTES = 32 << 20, 1 << 20
@@ -173,7 +172,7 @@ def _base(
         look_at(columns, files)
         look_at_all(columns, later, stop)
         maker = PartMaker(columns, flatten=rules.flatten, stop=stop, on_items=rules.on_items)
-        workers = processes(rules.workers)
+        workers = _threads(rules)
         parts = _make_parts(workshop, _groups(files, workers), maker, workers)
         schema = _schema(rules, columns)
         refused = [each for part in parts for each in part.refused]
@@ -283,6 +282,12 @@ def _make_parts(
             parts |= zip(left, pool.map(make, left), strict=True)
             left = [number for number, part in parts.items() if part.again or not maker.settle(part)]
     return [parts[number] for number in range(len(groups))]
+
+
+def _threads(rules: ConvertRules) -> int:
+    from whimbrel.workers import processes  # here, since a conversion of changes has one thread
+
+    return processes(rules.workers)
 
 
 def _groups(files: Sequence[SourceFile], workers: int) -> list[list[SourceFile]]:

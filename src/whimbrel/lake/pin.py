@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ def pin(path: Path, table: str, name: str, key: Sequence[str], types: Mapping[st
     """Write the attributes' types, and the key where it is missing, into the [[dataset]] of this name, which is made
     if there is none. True if the file has changed. Raises ProjectError when it cannot be written.
     """
-    tomlkit = need("tomlkit", "lake")
     before = path.read_text(encoding="utf-8")
+    if _has_all(tomllib.loads(before), name, key, types):  # as after most conversions: tomlkit takes longer to import
+        return False
+    tomlkit = need("tomlkit", "lake")
     document = tomlkit.parse(before)
     dataset = _dataset(tomlkit, document, table, name)
     if key and "key" not in dataset:
@@ -33,6 +36,14 @@ def pin(path: Path, table: str, name: str, key: Sequence[str], types: Mapping[st
     except OSError as error:
         raise ProjectError(f"the types cannot be written: {error.strerror}", place=str(path)) from error
     return True
+
+
+def _has_all(project: dict[str, Any], name: str, key: Sequence[str], types: Mapping[str, Type]) -> bool:
+    named = [each for each in project.get("dataset", ()) if each.get("name", each["table"]) == name]
+    if not named or (key and "key" not in named[0]):
+        return False
+    columns = named[0].get("columns")
+    return columns is not None and all(columns.get(attribute) == str(kind) for attribute, kind in types.items())
 
 
 def _dataset(tomlkit: Any, document: Any, table: str, name: str) -> Any:
