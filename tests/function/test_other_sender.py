@@ -34,7 +34,8 @@ class Stream:
 
 class History:
     """One row of the source, whose quantity changes. A sender that is ``down`` sees nothing of it: when it is started
-    again, it begins at the end of the binary log, as python-mysql-replication does without a position.
+    again, it begins at the end of the binary log, as python-mysql-replication does where it is to resume without a
+    position.
     """
 
     def __init__(self) -> None:
