@@ -21,7 +21,7 @@ from whimbrel.migration.send import MARK_RECORDS, MARK_SECONDS, POLL_SECONDS, RE
 # A document is a row and an item, as a record is.
 LOAD_US = {"record": 13.2, "document": 13.2, "group": 2.95}  # a row
 APPLY_US = {"record": 22.0, "document": 22.0, "group": 70.0}  # a change
-SEND_US = 8.0  # a change: to read it from the log, and to send it
+SEND_US = 18.0  # a change: to read it from the log, and to send it
 FUNCTION_TIMES = 1.2  # the function's CPU time, beside that of the process that applies
 SPARK_US = 25.0  # a row, with Spark's own part
 MOST_WORKERS = 13  # that the process that runs them keeps up with
