@@ -18,11 +18,12 @@ import pytest
 import whimbrel
 from demo import bank
 from demo.servers import Ministack
+from demo.servers.process import free_port
 from tests.lake.catalog import Catalog
 from tests.lake.helper import compact, write_lines
 from tests.lake.machines import Bucketed, Machine
 from tests.lake.test_sql import CORRELATION, CREATE
-from whimbrel.errors import PrivilegeError, Stopped, Throttled, UnexpectedAnswer, UserError
+from whimbrel.errors import PrivilegeError, Stopped, TargetUnreachable, Throttled, UnexpectedAnswer, UserError
 from whimbrel.lake import athena
 
 ODD: list[dict[str, Any]] = [
@@ -185,10 +186,21 @@ def test_throttling_is_waited_for(lake: Lake) -> None:
 
 
 def test_throttling_without_end_ends(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(athena, "PATIENCE", 0.0)
+    monkeypatch.setattr(athena, "PATIENCE", 0.001)
     lake.catalog.refused = {"StartQueryExecution": ["TooManyRequestsException"] * 40}
     with pytest.raises(Throttled):
         lake.ask("SELECT 1", engine="athena")
+
+
+@pytest.mark.usefixtures("tried_again_at_once")
+def test_an_address_where_nobody_has_ever_answered_is_soon_named(lake: Lake, tmp_path: Path) -> None:
+    """It was asked for ten minutes, without a word."""
+    text = lake.machine.project.read_text()
+    nobody = f'athena_endpoint = "http://127.0.0.1:{free_port()}"'
+    project = tmp_path / "whimbrel.toml"
+    project.write_text(text.replace(f'athena_endpoint = "{lake.catalog.endpoint}"', nobody))
+    with pytest.raises(TargetUnreachable):
+        whimbrel.query("SELECT 1", project=project, engine="athena")
 
 
 def test_a_query_that_fails_says_why(lake: Lake) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -17,18 +16,18 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from whimbrel.dynamodb.pace import Backoff
 from whimbrel.dynamodb.session import open_service, translate
-from whimbrel.errors import Stopped, TargetUnreachable, Throttled, UnexpectedAnswer, UserError
+from whimbrel.errors import Stopped, UnexpectedAnswer, UserError
 from whimbrel.lake.athena_sql import translated
 from whimbrel.lake.athena_types import Shown
+from whimbrel.patience import Patience
 from whimbrel.project import Project
 
 if TYPE_CHECKING:
     import pyarrow
 
 FIRST_LOOK, LONGEST_PAUSE = 0.2, 5.0  # seconds between two looks at a query that is under way
-PATIENCE = 600.0  # seconds for which Athena may not answer
+PATIENCE = 600.0  # seconds for which Athena may not answer, once it has
 _CATALOG = "AwsDataCatalog"
 _WHOLE = ("tinyint", "smallint", "integer", "int", "bigint")
 _DOUBLE, _TEXT = ("double", "float", "real"), ("varchar", "string", "char")
@@ -55,6 +54,8 @@ class Athena:
         self._client = open_service(replace(project.target, endpoint=lake.athena_endpoint), "athena")
         self._database, self._workgroup = lake.database, lake.workgroup
         self._stop = stop or threading.Event()
+        self._patience = Patience("Athena", PATIENCE)
+        self._patience.attend(self._stop)
         self.scanned = 0
         self._check_workgroup()
 
@@ -138,20 +139,16 @@ class Athena:
         return AthenaRows(columns, rows[1:])
 
     def _call(self, operation: str, **request: Any) -> Any:
-        """Made again while Athena is throttled or away."""
+        """Made again while Athena is throttled or away, as Patience does it."""
         call: Callable[..., Any] = getattr(self._client, operation)
-        backoff, ends = Backoff(0.2, LONGEST_PAUSE), time.monotonic() + PATIENCE
-        while True:
+
+        def once() -> Any:
             try:
-                try:
-                    return call(**request)
-                except Exception as error:
-                    translate(error, f"Athena workgroup {self._workgroup}")
-            except (Throttled, TargetUnreachable) as error:
-                if time.monotonic() > ends:
-                    raise
-                if self._stop.wait(backoff.next()):
-                    raise Stopped("asked to stop while Athena did not answer", place=error.place) from error
+                return call(**request)
+            except Exception as error:
+                translate(error, f"Athena workgroup {self._workgroup}")
+
+        return self._patience.ask(once)
 
 
 def _info(found: Any) -> Iterator[Any]:
