@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # only these bring the parts together
     "migration": ANYTHING,
     "function": {"records", "errors", "memory", "project", "mapping", "dynamodb", "bucket", "kinesis", "migration"},
-    "lake": {*WHAT_IS_KEPT, "item", "memory", "spill", "workers", "handed_over"},
+    "lake": {*WHAT_IS_KEPT, "item", "memory", "patience", "spill", "workers", "handed_over"},
     "prediction": {*WHAT_IS_KEPT, "notes", "private", "lake"},
     "warehouse": ANYTHING,
     "aws": {"durable", "dynamodb", "errors", "function", "kinesis", "mapping", "project", "migration"},

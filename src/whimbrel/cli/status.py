@@ -20,7 +20,7 @@ REASONS = 10  # of dead letters
 
 def status(project: Project, as_json: bool) -> int:
     elsewhere = _Elsewhere(project) if project.predict.on_sagemaker else None
-    if elsewhere and not project.source.host:
+    if elsewhere and not (project.source.host and (project.state / "checkpoint.json").exists()):  # no migration here
         say(elsewhere, as_json, elsewhere.lines())
         return OK
     found = verbs.status(project)

@@ -261,6 +261,14 @@ def _began(run: dict[str, Any]) -> str:
     return str(run["began"]).replace(":", "").replace("-", "")
 
 
+def test_what_runs_is_listed_also_where_no_migration_has_begun(project: Project) -> None:
+    """It may be another machine's, and what is paid for must not go unnoticed."""
+    project.write()
+    file = project.folder / "whimbrel.toml"
+    file.write_text(f'[source]\nurl = "mysql://u@127.0.0.1:1/shop"\n{file.read_text()}')
+    assert project.run("status") == {"running": []}
+
+
 @pytest.mark.slow
 def test_abort_ends_the_job_the_run_and_the_lock(project: Project) -> None:
     project.write(model=ALGORITHM)
