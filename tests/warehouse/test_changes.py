@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -121,6 +122,31 @@ def test_a_view_that_keeps_a_column_from_becoming_wider_is_named(
     place.execute("DROP VIEW reports.ids")
     place.converge()
     assert place.rows("SELECT MAX(id) FROM reports.ids") == [(2**40,)]
+
+
+def test_a_silo_is_begun_again_as_the_hint_says(place: Place, mariadb: MariaDB, shop: str) -> None:
+    """Its schema is dropped and its state folder removed; another silo stays as it is."""
+    place.add("shop", mariadb, shop)
+    place.add("other", mariadb, shop)
+    place.converge()
+    mariadb.execute(
+        "ALTER TABLE Item MODIFY amount INT NOT NULL, MODIFY Kind VARCHAR(20) CHARACTER SET latin1", database=shop
+    )
+    with pytest.raises(SchemaDrift, match=r"'Kind' was varchar\(20\) CHARACTER SET utf8mb4 NOT NULL, and is .*latin1"):
+        place.converge()
+    place.silos.pop()
+    place.write()
+    place.execute("DROP SCHEMA shop CASCADE")
+    with pytest.raises(StateError, match="nothing of this silo any more"):
+        place.converge()
+    shutil.rmtree(place.folder / ".whimbrel" / "silos" / "shop")
+    place.converge()
+    assert_same(place, "shop.item", mariadb, shop, "Item", "*")
+    assert place.rows("SELECT COUNT(*) FROM other.item") == [(300,)]
+    assert place.rows("SELECT silo, COUNT(*) FROM whimbrel.stored GROUP BY silo ORDER BY silo") == [
+        ("other", 1),
+        ("shop", 1),
+    ]
 
 
 REFUSED = {

@@ -136,7 +136,7 @@ class ItemSiloRun:
             checkpoints.save(replace(checkpoints.now, migration=secrets.token_hex(8), phase="apply"))
         with self._engine.session() as session:
             entry = self._ledger.read(session)
-            if entry:
+            if entry and (entry.migration == checkpoints.now.migration or not self._ledger.is_dropped(session)):
                 same_migration(entry, checkpoints.now.migration, self.silo.name)
                 return
             with session.transaction():

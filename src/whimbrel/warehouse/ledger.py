@@ -110,21 +110,32 @@ class Ledger:
         return self._now
 
     def claim(self, session: EngineSession, migration: str) -> None:
-        """Begin. Raises WarehouseTaken if the silo's schema has tables: they are somebody else's."""
-        there = session.fetch(
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = ? ORDER BY table_name", (self.silo,)
-        )
-        if there:
+        """Begin; what is left here of a silo that was dropped goes. Raises WarehouseTaken if the silo's schema has
+        tables: they are somebody else's.
+        """
+        if there := self._tables_there(session):
             raise WarehouseTaken(
-                f"the schema has tables that whimbrel did not make: {', '.join(name for (name,) in there[:5])}",
+                f"the schema has tables that whimbrel did not make: {', '.join(there[:5])}",
                 place=self.silo,
                 hint="Give the silo another name, or drop that schema.",
             )
+        for table, column in (("silo", "name"), ("chunk", "silo"), ("stored", "silo")):
+            session.execute(f"DELETE FROM {SCHEMA}.{table} WHERE {column} = ?", (self.silo,))
         session.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.silo)}")
         session.execute(
             f"INSERT INTO {SCHEMA}.silo VALUES (?, ?, 0, ?, NULL, NULL, 0, NULL, 0, 0)", (self.silo, migration, LOADING)
         )
         self._now = Entry(migration)
+
+    def is_dropped(self, session: EngineSession) -> bool:
+        """Whether it had tables, and somebody has dropped all of them, as whoever begins it again does."""
+        return bool(self.tables(session)) and not self._tables_there(session)
+
+    def _tables_there(self, session: EngineSession) -> list[str]:
+        rows = session.fetch(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = ? ORDER BY table_name", (self.silo,)
+        )
+        return [name for (name,) in rows]
 
     def advance(self, session: EngineSession, entry: Entry | None = None) -> Entry:
         """Note ``entry``, or only that there was one more transaction. Raises WarehouseTaken if another process wrote
@@ -203,7 +214,7 @@ def same_migration(entry: Entry, migration: str, place: str) -> None:
         raise StateError(
             "the warehouse has this silo already, and its state folder is empty",
             place=place,
-            hint="Put the state folder back, or drop the silo's schema and its row in whimbrel.silo to begin again.",
+            hint="Put the state folder back, or drop the silo's schema to begin again.",
         )
     if entry.migration != migration:
         raise WarehouseTaken(

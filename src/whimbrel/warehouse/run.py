@@ -300,7 +300,7 @@ class SiloRun:
         name, now = self.found.silo.name, self.checkpoints.now
         with self._engine.session() as session:
             entry = self.ledger.read(session)
-            if entry is None:
+            if entry is None or (entry.migration != now.migration and self.ledger.is_dropped(session)):
                 if self.phase == "apply":
                     hint = "Put the warehouse back, or remove the silo's state folder to begin it again."
                     raise StateError("the warehouse has nothing of this silo any more", place=name, hint=hint)

@@ -213,8 +213,14 @@ def _lasting_faults(known: Mapping[str, StoredColumn], version: Table, replaced:
         if new is not None and old.gone:
             faults.append(f"column {name!r} was dropped, and is there again: rows of before have its old values")
         elif new is not None and new != old.source and not same_values(old.source, new):
-            faults.append(f"column {name!r} was {old.source.type_name}, and is {new.type_name} now")
+            faults.append(f"column {name!r} was {_said(old.source)}, and is {_said(new)} now")
     return faults
+
+
+def _said(column: Column) -> str:
+    """As in a CREATE TABLE."""
+    charset = f" CHARACTER SET {column.charset}" if column.charset else ""
+    return f"{column.type_name}{charset}{'' if column.nullable else ' NOT NULL'}"
 
 
 def _drift(version: Table, faults: list[str]) -> SchemaDrift:
