@@ -66,7 +66,7 @@ def test_an_old_python_is_named_before_anything_is_done(tmp_path: Path) -> None:
     assert f"needs Python 3.11 or later, and {old} here is Python 3.10.0" in setup.stderr
 
 
-@pytest.mark.parametrize("name", ["run", "demo", "dev"])
+@pytest.mark.parametrize("name", ["run", "demo", "warehouse", "dev"])
 def test_every_locked_package_has_hashes(name: str) -> None:
     lock = (ROOT / f"requirements/{name}.txt").read_text().replace("\\\n", " ")
     packages = [line for line in lock.splitlines() if line.strip() and not line.startswith("#")]
@@ -75,8 +75,9 @@ def test_every_locked_package_has_hashes(name: str) -> None:
 
 
 def test_the_smaller_lists_are_cut_from_the_largest() -> None:
-    core, run, demo, dev = ({*pins(f"requirements/{name}.txt")} for name in ("core", "run", "demo", "dev"))
-    assert core < demo < dev
+    names = ("core", "run", "demo", "warehouse", "dev")
+    core, run, demo, warehouse, dev = ({*pins(f"requirements/{name}.txt")} for name in names)
+    assert core < demo < warehouse < dev
     assert core < run < dev
 
 
