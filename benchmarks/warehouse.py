@@ -2,8 +2,9 @@
 
 CPU is that of the loading process (user + system), with all that it starts, for each row. Each way is a new process.
 dlt is in the rivals' environment (rivals.py). It has no way to follow a MySQL binlog, so nothing stands beside changes.
+The load into DuckDB is measured with a second number of rows, too: what one more row takes, without the start.
 
-``python -m benchmarks.warehouse [--rows 500000] [--changes 200000] [--json]``
+``python -m benchmarks.warehouse [--rows 300000] [--more 1000000] [--changes 100000] [--json]``
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.rivals import their_python
 from demo.servers import MariaDB, PostgreSQL, ServerUnavailable
@@ -122,49 +124,77 @@ def _watch(process: subprocess.Popen[bytes], peak: list[float]) -> None:
         time.sleep(0.1)
 
 
-def figures(bench: Bench, changes: int) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = []
+class Figures:
+    """``found`` are those of each contestant, and number of rows."""
 
-    def add(contestant: str, values: dict[str, float]) -> None:
-        found.append({"contestant": contestant, **{name: round(value, 2) for name, value in values.items()}})
+    def __init__(self) -> None:
+        self.found: list[dict[str, Any]] = []
+
+    def add(self, contestant: str, units: int, values: dict[str, float]) -> None:
+        rounded = {name: round(value, 2) for name, value in values.items()}
+        self.found.append({"contestant": contestant, "units": units, **rounded})
         said = f"{values['cpu_us']:.2f} µs, {values['per_second']:,.0f}/s, {values['megabytes']:.0f} MB"
-        print(f"({contestant}: {said})", file=sys.stderr, flush=True)  # the whole takes minutes
+        print(f"({contestant}, {units:,}: {said})", file=sys.stderr, flush=True)  # the whole takes minutes
 
-    engines = ["duckdb", *(["postgres"] if bench.postgres else [])]
-    for engine in engines:
+    def load(self, bench: Bench, engine: str) -> Path:
         folder = bench.project(engine)
-        add(f"whimbrel into {engine}", bench.whimbrel(folder, bench.rows))
+        self.add(f"whimbrel into {engine}", bench.rows, bench.whimbrel(folder, bench.rows))
         for backend in ("pyarrow", "connectorx"):
             try:
-                add(f"dlt {backend} into {engine}", bench.dlt(backend, engine))
+                self.add(f"dlt {backend} into {engine}", bench.rows, bench.dlt(backend, engine))
             except (OSError, subprocess.CalledProcessError) as error:
                 print(f"(without dlt: {error!r})", file=sys.stderr)
-        if engine == "duckdb":
-            bench.change(changes)
-            add("whimbrel, changes into duckdb", bench.whimbrel(folder, changes))
-    return found
+        return folder
+
+    def each_more(self) -> dict[str, float]:
+        """CPU µs of one more row, of those that were measured with two numbers of rows."""
+        found: dict[str, float] = {}
+        by_name: dict[str, dict[str, Any]] = {}
+        for each in self.found:
+            first = by_name.setdefault(each["contestant"], each)
+            if first is not each:
+                cpu = each["cpu_us"] * each["units"] - first["cpu_us"] * first["units"]
+                found[each["contestant"]] = round(cpu / (each["units"] - first["units"]), 2)
+        return found
+
+
+def measure(source: MariaDB, postgres: PostgreSQL | None, asked: argparse.Namespace, folder: Path) -> Figures:
+    bench, figures = Bench(source, postgres, asked.rows, folder), Figures()
+    followed = figures.load(bench, "duckdb")
+    if asked.more:
+        (folder / "more").mkdir(mode=0o700)
+        figures.load(Bench(source, None, asked.more, folder / "more"), "duckdb")
+    bench.change(asked.changes)
+    figures.add("whimbrel, changes into duckdb", asked.changes, bench.whimbrel(followed, asked.changes))
+    if postgres:
+        figures.load(bench, "postgres")
+    return figures
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=500_000)
-    parser.add_argument("--changes", type=int, default=200_000)
+    parser.add_argument("--rows", type=int, default=300_000)
+    parser.add_argument("--more", type=int, default=1_000_000, help="0 for none")
+    parser.add_argument("--changes", type=int, default=100_000)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, MariaDB(Path(folder) / "source") as source:
         try:
             with PostgreSQL(Path(folder) / "postgres") as postgres:
-                found = figures(Bench(source, postgres, asked.rows, Path(folder)), asked.changes)
+                figures = measure(source, postgres, asked, Path(folder))
         except ServerUnavailable as reason:
             print(f"(without PostgreSQL: {reason})", file=sys.stderr)
-            found = figures(Bench(source, None, asked.rows, Path(folder)), asked.changes)
+            figures = measure(source, None, asked, Path(folder))
+    each_more = figures.each_more()
     if asked.json:
-        print(json.dumps(found))
+        print(json.dumps({"figures": figures.found, "each_more": each_more}))
         return 0
-    print(f"{'':<34} {'CPU µs each':>12} {'each/s':>10} {'MB':>6}")
-    for each in found:
-        line = f"{each['contestant']:<34} {each['cpu_us']:>12} {each['per_second']:>10,.0f} {each['megabytes']:>6,.0f}"
-        print(line)
+    print(f"{'':<34} {'rows':>10} {'CPU µs each':>12} {'each/s':>10} {'MB':>6}")
+    for each in figures.found:
+        name, rate, size = each["contestant"], f"{each['per_second']:,.0f}", f"{each['megabytes']:,.0f}"
+        print(f"{name:<34} {each['units']:>10,} {each['cpu_us']:>12} {rate:>10} {size:>6}")
+    for name, cpu in each_more.items():
+        print(f"{name + ', one more row':<45} {cpu:>12}")
     return 0
 
 
