@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from demo.servers import MariaDB
 from tests.warehouse.places import Place
+from whimbrel.spill import DIGEST_BYTES, KeyedDigests
+from whimbrel.warehouse.verify import _ChunkDigests
 
 ROWS = 2_000
 
@@ -85,3 +89,19 @@ def test_a_live_source_makes_no_difference(place: Place, mariadb: MariaDB, stock
     place.converge()
     found = place.verify()
     assert found.equal, found.tables[0].differences[:3]
+
+
+def test_no_row_of_a_chunk_is_kept_however_large(tmp_path: Path) -> None:
+    """The server may say that rows are short, and a chunk then has all of a table."""
+    digests = KeyedDigests(tmp_path / "source", 1)
+    chunk = _ChunkDigests(digests, lambda rows: ([b"key"] * len(rows), [bytes(DIGEST_BYTES)] * len(rows)))
+    tracemalloc.start()
+    try:
+        for number in range(50):
+            chunk.add([(number, f"{number:08}" * 125_000)])
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    chunk.end()
+    assert held < 1_000_000
+    assert digests.added == 50

@@ -35,7 +35,6 @@ from whimbrel.mysql.whole_table import read_table as read_whole_table
 from whimbrel.project import Silo
 from whimbrel.records import Position, Row, Table, Value
 from whimbrel.spill import DIGEST_BYTES, KeyedDigests
-from whimbrel.warehouse.chunk_rows import ChunkRows, in_small_chunks
 from whimbrel.warehouse.engine import Engine
 from whimbrel.warehouse.json_value import same_json
 from whimbrel.warehouse.ledger import KeptTable
@@ -144,10 +143,10 @@ class TableVerify:
         found = KeyedDigests(self._folder / "warehouse", partitions)
         self._say("reading the source")
         read_whole_table(
-            in_small_chunks(self._silo.source),
+            self._silo.source,
             self._source,
             self._source.primary_key,
-            lambda: ChunkRows(partial(self._add, source)),
+            lambda: _ChunkDigests(source, self._digested),
             stop=self._stop,
             on_rows=self._count,
         )
@@ -167,9 +166,10 @@ class TableVerify:
     def _count(self, rows: int) -> None:
         self.report.rows += rows
 
-    def _add(self, into: KeyedDigests, rows: list[Row]) -> None:
+    def _digested(self, rows: list[Row]) -> tuple[list[bytes], list[bytes]]:
+        """The key and the digest of each."""
         made = [self._expected(row) for row in rows]
-        into.add([_text(self._found_key(row)) for row in made], list(map(_digest, made)))
+        return [_text(self._found_key(row)) for row in made], list(map(_digest, made))
 
     def _expected(self, row: Row) -> Row:
         return tuple(of(value) for of, value in zip(self._expect, row, strict=True))
@@ -261,6 +261,25 @@ class TableVerify:
 
     def _say(self, what: str) -> None:
         self._progress.note = f"{self._kept.table.full_name}: {what}"
+
+
+class _ChunkDigests:
+    """A RowTaker of the source. The rows of a chunk may be far larger than the server said: none is kept."""
+
+    def __init__(self, into: KeyedDigests, digested: Callable[[list[Row]], tuple[list[bytes], list[bytes]]]) -> None:
+        self._into, self._digested = into, digested
+        self._keys, self._digests = list[bytes](), list[bytes]()
+
+    def add(self, rows: list[Row]) -> None:
+        keys, digests = self._digested(rows)
+        self._keys += keys
+        self._digests += digests
+
+    def end(self) -> None:
+        self._into.add(self._keys, self._digests)
+
+    def drop(self) -> None:
+        """Nothing of it is anywhere else."""
 
 
 def expected(column: StoredColumn, value: Value) -> Value:
