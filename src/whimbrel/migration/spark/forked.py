@@ -10,11 +10,10 @@ import sys
 
 import botocore.session  # noqa: F401  # imported later, by the first session
 
-sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]  # pyspark would import it, for statistics
-
-from whimbrel.migration.spark import task  # noqa: E402, F401
+from whimbrel.migration.spark import task  # noqa: F401
 
 if __name__ == "__main__":
+    sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]  # pyspark would import it, for statistics
     from pyspark.daemon import manager
 
     manager()
