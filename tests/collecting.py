@@ -1,5 +1,5 @@
-"""``python -m pytest -p tests.collecting``: garbage is collected after each test, and not only after each module, so
-that what a test leaves open is its own failure.
+"""``python -m pytest -p tests.collecting``: garbage is collected after each test. What a test leaves open is then its
+own failure; otherwise it is that of whichever test runs when it happens to be collected.
 """
 
 from __future__ import annotations

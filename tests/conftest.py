@@ -122,15 +122,6 @@ def _logging_of_its_own() -> Iterator[None]:
         logger.propagate, logger.handlers = propagate, handlers
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _nothing_left_open() -> Iterator[None]:
-    """What a module's tests leave open, and nobody refers to any more, is told of here, and not in the test of another
-    module in which it happens to be collected.
-    """
-    yield
-    gc.collect()
-
-
 @pytest.fixture
 def tried_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits before a call is repeated, where nobody is there to answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,11 @@ class Shop:
 
 
 @pytest.fixture
-def shop(source_server: SqlServer, database: str, tmp_path: Path) -> Shop:
-    return Shop(source_server, database, tmp_path / "export")
+def shop(source_server: SqlServer, database: str, tmp_path: Path) -> Iterator[Shop]:
+    made = Shop(source_server, database, tmp_path / "export")
+    yield made
+    if made.connection.open:
+        made.connection.close()
 
 
 def uses_tls(connection: Mysql) -> bool:
