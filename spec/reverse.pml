@@ -39,6 +39,9 @@ bool touched[2];              /* items that the reverse stream had a change of, 
 bool in_hand[2];              /* of those, what is being compared before the close: not on the list meanwhile */
 bool parent_ended = false;
 
+/* ---- a lane's transaction, which ends with its process ---- */
+bool looked[2];               /* it has found no row, which nobody can lock, and will put one */
+
 /* ---- lost in a crash ---- */
 bool comparing = false;       /* the list, before its end */
 bool over = false;            /* whole, and for the last time */
@@ -127,6 +130,8 @@ end:
             od;
             cursor[0] = LEAST(0);
             cursor[1] = LEAST(1);
+            looked[0] = false;
+            looked[1] = false;
 #ifdef TOUCHED_IN_MEMORY
             touched[0] = false;
             touched[1] = false
@@ -135,11 +140,17 @@ end:
     od
 }
 
-/* One transaction in MySQL: the row, the lane's place, and that the item was touched. */
+/* The end of a transaction in MySQL: the row, the lane's place, and that the items were touched. */
 inline carry_out(lane_number, at_place) {
     assert(seen[lane_number] == log[at_place].old);  /* in order, exactly once */
     seen[lane_number] = log[at_place].new;
     touched[lane_number] = true;
+#ifndef FORMER_ITEM_NOT_TOUCHED
+    if
+    :: row && !looked[lane_number] -> touched[row_item] = true  /* whose row it found, and locked */
+    :: else
+    fi;
+#endif
     if
     :: log[at_place].new -> put(lane_number, log[at_place].new)
     :: !log[at_place].new && row && row_item == lane_number -> remove()  /* DELETE names the item's key too */
@@ -154,12 +165,6 @@ inline carry_out(lane_number, at_place) {
 }
 
 inline put(whose, value) {
-#ifndef FORMER_ITEM_NOT_TOUCHED
-    if
-    :: row && row_item != whose -> touched[row_item] = true
-    :: else
-    fi;
-#endif
     if
     :: !row -> extra = held; held = false
     :: else
@@ -181,6 +186,12 @@ proctype lane(byte me) {
 end:
     do
     :: atomic {
+            !looked[me] && !row && nempty(lane_of_item[me]) ->
+            lane_of_item[me] ? <at>;
+            looked[me] = (at >= place[2 * me + SHARD(at)] && log[at].new);
+            at = 0
+        }
+    :: atomic {
             lane_of_item[me] ? at;
             if
 #ifndef LANE_REPEATS
@@ -190,10 +201,18 @@ end:
             :: carry_out(me, at)
 #endif
             fi;
+            looked[me] = false;
             at = 0
         }
     od
 }
+
+/* Who has looked for the row already may write it after it was compared. */
+#ifdef TAKEN_DURING_A_WRITE
+#define NOBODY_WRITES true
+#else
+#define NOBODY_WRITES (!looked[0] && !looked[1])
+#endif
 
 /* The list is compared early: an item that is as its row says leaves it, unless a change of the item has come since. */
 proctype early() {
@@ -203,7 +222,7 @@ proctype early() {
 end:
     do
     :: atomic {
-            touched[i] && looks < LOOKS && !over -> looks++;
+            touched[i] && looks < LOOKS && !over && NOBODY_WRITES -> looks++;
             comparing = true;
 #ifndef COMPARED_ON_THE_LIST
             touched[i] = false;

@@ -35,7 +35,7 @@ if __name__ == "__main__":
     reverse = Reverse(prepared, 1, starts, threading.Event(), print)
     look.AT_ONCE, early_module.FEW = 2, 0  # of the few items that there are
     wire = DynamoClient(prepared.project.target)
-    early = Early(look.Site(prepared, 1, wire, threading.Event()))
+    early = Early(look.Site(prepared, 1, wire, threading.Event()), reverse.letters.has)
     threading.Thread(target=compare, args=(early,), daemon=True).start()
     print("following", flush=True)
     reverse.follow()

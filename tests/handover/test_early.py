@@ -17,9 +17,14 @@ from whimbrel.handover import early as early_module
 from whimbrel.handover import look
 from whimbrel.handover.early import Early
 from whimbrel.handover.reconcile import Reconciled, reconcile, verify_back
+from whimbrel.handover.writing import ItemLetters, WriteRules
 from whimbrel.item import key_id
+from whimbrel.migration.dead import DeadLetters
 from whimbrel.mysql.connect import connect_to_write
+from whimbrel.mysql.reverse_tables import Lane
 from whimbrel.mysql.touched_items import Touched, add_items, count_items, listed_items, take_in_hand
+from whimbrel.mysql.write_rows import ItemChange, RowWriter
+from whimbrel.records import Item
 
 
 @pytest.fixture
@@ -40,8 +45,12 @@ def list_all(site: Site) -> None:
         add_items(connection, site.database, 1, [("shop", key_id({"pk": {"S": f"ORDER#{n}"}})) for n in range(3)])
 
 
-def compare(site: Site) -> None:
-    Early(site.beside()).until(lambda: False)
+def early(site: Site, rules: WriteRules = WriteRules()) -> Early:  # noqa: B008
+    return Early(site.beside(rules=rules), ItemLetters(DeadLetters(site.project.state / "reverse-dead.jsonl")).has)
+
+
+def compare(site: Site, rules: WriteRules = WriteRules()) -> None:  # noqa: B008
+    early(site, rules).until(lambda: False)
 
 
 def test_what_is_as_its_rows_say_is_not_compared_again(
@@ -129,11 +138,11 @@ def test_passes_end_when_few_are_left_or_as_many_as_change(
     monkeypatch.setattr(early_module, "FEW", 1)
     monkeypatch.setattr(look, "AT_ONCE", 2)
     told: list[tuple[int, int]] = []
-    Early(site.beside()).until_few(lambda done, of: told.append((done, of)))
+    early(site).until_few(lambda done, of: told.append((done, of)))
     assert (told, listed(site)) == ([(2, 3), (3, 3)], [])
     list_all(site)
     site.source.execute("UPDATE line SET n = 7 WHERE id IN (0, 3)", database=site.database)  # and they stay so
-    Early(site.beside()).until_few(lambda done, of: told.append((done, of)))
+    early(site).until_few(lambda done, of: told.append((done, of)))
     assert (told[2:], listed(site)) == ([(2, 3), (3, 3)], ["ORDER#0", "ORDER#1"])
 
 
@@ -149,12 +158,69 @@ def test_what_a_transaction_has_touched_is_not_taken_in_hand_before_it_ends(
         mine: list[Touched] = [each for each in page if each.key_id == key]
         writer.begin()
         add_items(writer, site.database, 1, [("shop", key)])
-        taking = threading.Thread(target=take_in_hand, args=(connection, site.database, 1, "shop", mine))
+        taking = threading.Thread(
+            target=take_in_hand, args=(connection, site.database, 1, "shop", mine), kwargs={"alone": False}
+        )
         taking.start()
-        waiting = "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'"
-        while site.source.execute(waiting) == ((0,),):
-            taking.join(timeout=0.2)  # asked for more often than ten times a second, InnoDB answers from memory
-            assert taking.is_alive(), "it did not wait"
+        wait_for_a_lock(site, taking)
         writer.commit()
         taking.join(timeout=30)
         assert count_items(connection, site.database, 1) == 2
+
+
+def wait_for_a_lock(site: Site, thread: threading.Thread) -> None:
+    waiting = "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'"
+    while site.source.execute(waiting) == ((0,),):
+        thread.join(timeout=0.2)  # asked for more often than ten times a second, InnoDB answers from memory
+        assert thread.is_alive(), "it did not wait"
+
+
+def test_no_item_is_compared_while_a_writer_that_found_no_row_may_take_its(
+    source_server: SqlServer, streams: StreamsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new row went to order 1 and on to order 2. The writer of the first is slow: it has looked for the row, which is
+    not there, so that nobody can lock it.
+    """
+    site = orders(source_server, streams, tmp_path)
+    beside = site.beside()
+    own = [(n, n, f"c{n}") for n in range(9)]
+    first, second = order(1, *own[3:6], (50, 1, "new")), order(2, *own[6:9], (50, 2, "new"))
+    starts = site.mark("start")
+    site.put(second)
+    site.drain(site.reverse(starts))
+    compare(site)
+    site.source.execute("DELETE FROM line WHERE id = 50", database=site.database)  # as before that
+
+    def write(writer: RowWriter, lane: int, old: Item | None, new: Item | None) -> None:
+        changes, reasons = beside.inverses["shop"].changes(old, new)
+        assert not reasons
+        key = key_id({"pk": (new or old or {})["pk"]})
+        writer.write([ItemChange(Lane("s", "s", lane), 1, "shop", key, changes)], {}, lambda refused: None)
+
+    slow, quick = beside.writer(), beside.writer()
+    looked, go, note_former = threading.Event(), threading.Event(), slow._note_former
+
+    def note_slowly(*given: Any) -> None:
+        note_former(*given)
+        looked.set()
+        assert go.wait(60)
+
+    monkeypatch.setattr(slow, "_note_former", note_slowly)
+    with closing(slow), closing(quick):
+        writing = threading.Thread(target=write, args=(slow, 1, order(1, *own[3:6]), first))
+        writing.start()
+        assert looked.wait(60)
+        write(quick, 2, order(2, *own[6:9]), second)
+        assert listed(site) == ["ORDER#2"]
+        comparing = threading.Thread(target=compare, args=(site,))
+        comparing.start()
+        wait_for_a_lock(site, comparing)
+        go.set()
+        for thread in (writing, comparing):
+            thread.join(timeout=60)
+        write(quick, 1, first, order(1, *own[3:6]))  # which deletes the row
+    compare(site)
+    assert reconcile(site.beside()).written == 1
+    [report] = verify_back(site.beside())
+    assert report.equal
+    assert (50, 2, 2, "new", None) in site.whole_rows("line")

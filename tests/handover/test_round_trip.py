@@ -268,7 +268,7 @@ class RoundTrip:
         }
         assert self._rows(example) == expected, "no row moves between items here: to follow is to be equal"
         if data.draw(st.booleans(), "compared early"):
-            Early(self.site.beside(example)).until(lambda: False)
+            Early(self.site.beside(example), reverse.letters.has).until(lambda: False)
         done = reconcile(self.site.beside(example))
         assert (done.letters, done.aside) == (0, 0), (self.site.project.state / "reverse-dead.jsonl").read_text()
         reports = verify_back(self.site.beside(example))

@@ -23,8 +23,11 @@ Tell = Callable[[int, int], None]  # how many of how many items were compared in
 class Early:
     """Of one command, which alone compares early."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, site: Site, has_letter: Callable[[str, bytes], bool]) -> None:
+        """``has_letter``: whether an item, by its target and ``key_id``, could not be written back. The end decides
+        about those.
+        """
+        self._site, self._has_letter = site, has_letter
         self._live = RateLimiter(site.prepared.project.target.max_read_units)
 
     def until_few(self, tell: Tell) -> None:
@@ -65,11 +68,11 @@ class Early:
 
     def _compare(self, connection: Mysql, target: str, items: list[Touched], pace: RateLimiter) -> None:
         site = self._site
-        take_in_hand(connection, site.schema, site.epoch, target, items)
+        take_in_hand(connection, site.schema, site.epoch, target, items, alone=site.moves)
         # Read only now: what was committed before is seen, and what comes later puts its item on the list again.
         look = site.look(connection, target, site.items(target, [each.key for each in items], pace))
         unlike = {key_id(key) for key in look.unlike}
-        left = [each for each in items if each.key_id in unlike]
+        left = [each for each in items if each.key_id in unlike or self._has_letter(target, each.key_id)]
         put_back(connection, site.schema, site.epoch, target, left, items)
 
     def _count(self, connection: Mysql) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from contextlib import closing
 from functools import partial
 from typing import NamedTuple
@@ -13,12 +13,12 @@ from whimbrel.dynamodb.read import get_items
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import MappingError, Stopped
 from whimbrel.handover.reverse import Settings, inverses_of, settings_of
-from whimbrel.handover.writing import EXPIRED, PHASE
+from whimbrel.handover.writing import EXPIRED, LEFT_OVER, PHASE
 from whimbrel.item import key_id
 from whimbrel.mapping.back_values import same_value
 from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.items_back import ItemInverse
-from whimbrel.migration.dead import Letter, read_letters
+from whimbrel.migration.dead import read_letters
 from whimbrel.migration.prepare import Prepared
 from whimbrel.mysql.connect import Mysql, connect
 from whimbrel.mysql.points import rows_where_equal
@@ -29,6 +29,7 @@ from whimbrel.records import Item, Row, RowChange
 
 AT_ONCE = 200  # items
 LETTERS = "reverse-dead.jsonl"
+NOT_FOUND = "it could not be written back before, and rows left of that cannot be found: an expression makes its key"
 
 Found = list[tuple[Item, Item | None]]  # (key, the item, if there is one)
 
@@ -41,14 +42,24 @@ class Look(NamedTuple):
     different: list[tuple[Item, RowChange, Row | None]]
     extra: list[tuple[Item, RowChange]]
     unreadable: list[tuple[Item, str]]
-    wanted: list[bytes]  # all rows that the items have, each as a short text of its own
-    rows: int
 
     @property
     def unlike(self) -> Iterator[Item]:
         """The keys of the items that are not as their rows say; one may come several times."""
         yield from (key for key, _, _ in self.different)
         yield from (key for key, _ in (*self.extra, *self.unreadable))
+
+
+class Unwritten(NamedTuple):
+    """Items that could not be written back, by ``key_id``; ``expired`` are those of them that time to live took, whose
+    rows stay until somebody decides.
+    """
+
+    every: Set[bytes]
+    expired: Set[bytes]
+
+
+NOTHING = Unwritten(frozenset(), frozenset())
 
 
 class Site:
@@ -68,6 +79,11 @@ class Site:
         self._wire = wire
         with closing(connect(self.settings.account)) as connection:
             self.inverses, self._destinations = inverses_of(prepared, connection, self.settings.rules, None)
+
+    @property
+    def moves(self) -> bool:
+        """Whether a row may move from one item to another."""
+        return any(each.moves for each in self._destinations.values())
 
     @property
     def schema(self) -> str:
@@ -100,41 +116,61 @@ class Site:
         found = get_items(self._wire, target, keys, pace=pace, stop=self.stop)
         return [(key, found.get(key_id(key))) for key in keys]
 
-    def expired(self, target: str) -> Set[bytes]:
-        """By ``key_id``, the items that time to live took, and whose rows stay by the rule ``stop``."""
-        if self.settings.rules.ttl != "stop":
-            return frozenset()
-        letters = read_letters(self.prepared.project.state / LETTERS)
-        return {key_id(each["item_key"]) for each in letters if each["table"] == target and _is_expired(each)}
+    def unwritten(self, target: str) -> Unwritten:
+        """The items of the target that could not be written back at some time."""
+        reasons: dict[bytes, set[str]] = {}
+        for each in read_letters(self.prepared.project.state / LETTERS):
+            if each["phase"] == PHASE and each["table"] == target:
+                reasons.setdefault(key_id(each["item_key"]), set()).add(each["reason"])
+        ttl = self.settings.rules.ttl
+        every = {key for key, why in reasons.items() if ttl != "skip" or why != {EXPIRED}}
+        expired = {key for key in every if ttl != "apply" and reasons[key] & {EXPIRED, LEFT_OVER}}
+        return Unwritten(every, expired)
 
-    def look(self, connection: Mysql, target: str, items: Found, expired: Set[bytes] = frozenset()) -> Look:
-        look = Look([], [], [], [], 0)
+    def look(
+        self,
+        connection: Mysql,
+        target: str,
+        items: Found,
+        unwritten: Unwritten = NOTHING,
+        claimed: dict[bytes, bytes] | None = None,
+    ) -> Look:
+        """``claimed`` has, by ``row_id``, the ``key_id`` of the item that has the row, and is told those of ``items``.
+        A row can be one item's only: it is the first one's, and the other item cannot be read back.
+        """
+        look, claimed = Look([], [], []), {} if claimed is None else claimed
         inverse = self.inverses[target]
         puts: dict[str, dict[Row, tuple[Item, RowChange]]] = {}
         for key, item in items:
             rows, reasons = inverse.rows(item)
-            if reasons:
+            if reasons := reasons or _claim(claimed, key_id(key), rows.values()):
                 look.unreadable.append((key, "; ".join(reasons[:5])))
                 continue
+            if key_id(key) in unwritten.every and not inverse.is_found(key):
+                look.unreadable.append((key, NOT_FOUND))
             for put in rows.values():
                 puts.setdefault(put.table.full_name, {})[put.key] = (key, put)
-                look.wanted.append(row_id(put.table.full_name, put.key))
         unreadable = {key_id(key) for key, _ in look.unreadable}
         # An item that time to live took may have left its rows, by rule: they are nobody else's to delete.
         keeps = self.settings.rules.ttl == "skip"
-        readable = [key for key, item in items if key_id(key) not in unreadable and (item or not keeps)]
+        readable = [
+            key
+            for key, item in items
+            if key_id(key) not in unreadable and (item or not keeps or key_id(key) in unwritten.every)
+        ]
         for number, each in enumerate(inverse.inverses):
             mine = puts.get(each.table.full_name, {})
             self._compare(connection, each.mapping, each.lossy, mine, look)
             self._find_extra(connection, inverse, number, readable, mine, look)
-        self._keep_expired(look, expired)
+        self._keep_expired(look, unwritten.expired)
         return look
 
     def _keep_expired(self, look: Look, expired: Set[bytes]) -> None:
-        """By the rule ``stop`` the rows of an item that time to live took are not deleted until somebody decides."""
+        """The rows of an item that time to live took are not deleted until somebody decides."""
         kept = {key_id(key): key for key, _ in look.extra if key_id(key) in expired}
         look.extra[:] = [(key, change) for key, change in look.extra if key_id(key) not in kept]
-        look.unreadable.extend((key, EXPIRED) for key in kept.values())
+        reason = LEFT_OVER if self.settings.rules.ttl == "skip" else EXPIRED
+        look.unreadable.extend((key, reason) for key in kept.values())
 
     def _compare(
         self,
@@ -180,8 +216,22 @@ class Site:
             key = mine.get(key_id(found)) if found is not None else None
             if key is None or primary_key(mapping, row) in puts:
                 continue
+            if mapping.put_items([mapping.unjoined(row)])[1]:
+                continue  # a row that no item can have, as a dead letter said
             guarded = tuple((name, row[mapping.table.index(name)]) for name in guard)
             look.extra.append((key, RowChange(mapping.table, primary_key(mapping, row), guarded, one.columns, None)))
+
+
+def _claim(claimed: dict[bytes, bytes], item: bytes, puts: Collection[RowChange]) -> list[str]:
+    """Nothing if the rows of ``puts`` are the item's from now on; else which of them are another's, and whose."""
+    by_id = {row_id(put.table.full_name, put.key): put for put in puts}
+    taken = {each: other for each in by_id if (other := claimed.get(each, item)) != item}
+    if not taken:
+        claimed.update(dict.fromkeys(by_id, item))
+    return [
+        f"row {by_id[each].key} of {by_id[each].table.full_name} is part of item {other.decode()} too"
+        for each, other in taken.items()
+    ]
 
 
 def _places(mapping: TableMapping, key: Item) -> list[Row]:
@@ -197,7 +247,3 @@ def primary_key(mapping: TableMapping, row: Row) -> Row:
 
 def row_id(source: str, key: Row) -> bytes:
     return short(repr((source, key)).encode("utf-8", "surrogatepass"))
-
-
-def _is_expired(letter: Letter) -> bool:
-    return bool(letter["phase"] == PHASE and letter["reason"] == EXPIRED)

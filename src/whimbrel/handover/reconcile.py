@@ -8,15 +8,18 @@ item has is put as it is there, and only then a row is deleted that no touched i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from contextlib import closing
+from functools import partial
 from typing import NamedTuple
+
+import orjson
 
 from whimbrel.handover.look import AT_ONCE, LETTERS, Found, Look, Site, primary_key, row_id
 from whimbrel.handover.reverse import whole_row
 from whimbrel.handover.writing import PHASE, ItemLetters
 from whimbrel.item import key_id
-from whimbrel.migration.dead import DeadLetters, Letter
+from whimbrel.migration.dead import DeadLetters, Letter, read_letters
 from whimbrel.migration.differences import Difference, TableReport
 from whimbrel.migration.waivers import NONE, Waivers
 from whimbrel.mysql.connect import Mysql, connect, connect_to_write
@@ -56,15 +59,22 @@ def reconcile(site: Site) -> Reconciled:
 
 def verify_back(site: Site, *, waivers: Waivers = NONE) -> list[TableReport]:
     """Whether the rows of every touched item are what the item says; a report a target. DynamoDB must be closed."""
-    reports, expired = {}, {}
-    for target, inverse in site.inverses.items():
-        reports[target] = TableReport(", ".join(each.mapping.source for each in inverse.inverses), target)
-        expired[target] = site.expired(target)
+    reports = {
+        target: TableReport(", ".join(each.mapping.source for each in inverse.inverses), target)
+        for target, inverse in site.inverses.items()
+    }
+    unwritten = {target: site.unwritten(target) for target in site.inverses}
+    waived = {
+        (letter["table"], key_id(letter["item_key"]))
+        for letter in waivers.of(read_letters(site.prepared.project.state / LETTERS))
+        if _is_ours(letter)
+    }
     with closing(connect(site.settings.account)) as connection:
 
         def note(target: str, items: Found) -> None:
             report = reports[target]
-            _note(site.look(connection, target, items, expired[target]), report, waivers)
+            is_waived = partial(_is_waived, waived, target)
+            _note(site.look(connection, target, items, unwritten[target]), report, is_waived)
             report.items += len(items)
             report.found += sum(item is not None for _, item in items)
 
@@ -72,27 +82,31 @@ def verify_back(site: Site, *, waivers: Waivers = NONE) -> list[TableReport]:
     return list(reports.values())
 
 
-def _note(look: Look, report: TableReport, waivers: Waivers) -> None:
-    report.rows += look.rows
+def _is_waived(waived: Set[tuple[str, bytes]], target: str, key: Item) -> bool:
+    return (target, key_id(key)) in waived
+
+
+def _note(look: Look, report: TableReport, is_waived: Callable[[Item], bool]) -> None:
+    """An item that could not be written back, and is waived, may differ in any way."""
     sources = report.source
     for key, put, row in look.different:
         reason = f"row {put.key} of {put.table.full_name} is {'missing' if row is None else 'not as the item says'}"
-        report.note(Difference(sources, "missing" if row is None else "changed", key, None, None, reason))
+        kind = "missing" if row is None else "changed"
+        report.note(Difference(sources, kind, key, None, None, reason), waived=is_waived(key))
     for key, change in look.extra:
         reason = f"row {change.key} of {change.table.full_name} is not part of its item"
-        report.note(Difference(sources, "extra", key, None, None, reason))
+        report.note(Difference(sources, "extra", key, None, None, reason), waived=is_waived(key))
     for key, reason in look.unreadable:
-        waived = waivers.has_item([report.target], key)
-        report.note(Difference(sources, "unmappable", key, None, None, reason), waived=waived)
+        report.note(Difference(sources, "unmappable", key, None, None, reason), waived=is_waived(key))
 
 
 class _Work:
-    """One reconciliation. ``had`` has every row that a touched item has."""
+    """One reconciliation. ``had`` has every row that a touched item has, and the item: see ``Site.look``."""
 
     def __init__(self, site: Site, connection: Mysql, writer: RowWriter) -> None:
         self._site, self._connection, self._writer = site, connection, writer
-        self._expired: dict[str, Set[bytes]] = {target: site.expired(target) for target in site.inverses}
-        self._had: set[bytes] = set()
+        self._unwritten = {target: site.unwritten(target) for target in site.inverses}
+        self._had: dict[bytes, bytes] = {}
         self._looked_at: set[bytes] = set()  # items
         self._with_extra: dict[str, dict[bytes, Item]] = {target: {} for target in site.inverses}
         self.written = self.deleted = 0
@@ -100,11 +114,12 @@ class _Work:
 
     def put(self, target: str, items: Found) -> None:
         look = self._look(target, items)
-        self._had.update(look.wanted)
         self._looked_at.update(short(key_id(key)) for key, _ in items)
-        self._with_extra[target].update((key_id(key), key) for key, _ in look.extra)
         self.faults += [Fault(target, reason, {}, key, None) for key, reason in look.unreadable]
-        self.written += self._write(target, [(key, put) for key, put, _ in look.different])
+        written, refused = self._write(target, [(key, put) for key, put, _ in look.different])
+        self.written += written
+        # The rows of an item stay as they were, all of them, if one cannot be as it says.
+        self._with_extra[target].update((key_id(key), key) for key, _ in look.extra if key_id(key) not in refused)
 
     def delete_rest(self) -> None:
         """Only after everything was put: a row that has moved bears its new item's key by now. A put gives a row no key
@@ -114,13 +129,13 @@ class _Work:
             keys = list(several.values())
             for start in range(0, len(keys), AT_ONCE):
                 extra = self._look(target, self._site.items(target, keys[start : start + AT_ONCE])).extra
-                self.deleted += self._write(target, [each for each in extra if not self._is_had(*each)])
+                self.deleted += self._write(target, [each for each in extra if not self._is_had(*each)])[0]
 
     def _is_had(self, _: Item, change: RowChange) -> bool:
         return row_id(change.table.full_name, change.key) in self._had
 
     def _look(self, target: str, items: Found) -> Look:
-        return self._site.look(self._connection, target, items, self._expired[target])
+        return self._site.look(self._connection, target, items, self._unwritten[target], self._had)
 
     def is_gone(self, source: str, row: Mapping[str, Value]) -> bool:
         """Whether a row that is aside has an item that was looked at, and that does not have it."""
@@ -130,14 +145,18 @@ class _Work:
         looked_at = key is not None and short(key_id(key)) in self._looked_at
         return looked_at and row_id(source, primary_key(mapping, whole)) not in self._had
 
-    def _write(self, target: str, changes: list[tuple[Item, RowChange]]) -> int:
+    def _write(self, target: str, changes: list[tuple[Item, RowChange]]) -> tuple[int, Set[bytes]]:
+        """How many rows were written, and the items, by ``key_id``, that were refused as a whole."""
+        several: dict[bytes, list[RowChange]] = {}
+        for key, change in changes:
+            several.setdefault(key_id(key), []).append(change)
         refused: list[Refusal] = []
-        items = [ItemChange(_LANE, n, target, key_id(key), (change,)) for n, (key, change) in enumerate(changes)]
+        items = [ItemChange(_LANE, n, target, each, mine) for n, (each, mine) in enumerate(several.items())]
         if items:
             self._writer.write(items, {}, refused.extend)
-        keys = {item.sequence: key for item, (key, _) in zip(items, changes, strict=True)}
-        self.faults += [Fault(target, reason, {}, keys[item.sequence], None) for item, reason in refused]
-        return len(changes) - len(refused)
+        self.faults += [Fault(target, reason, {}, orjson.loads(item.key), None) for item, reason in refused]
+        left = {item.key for item, _ in refused}
+        return sum(len(mine) for each, mine in several.items() if each not in left), left
 
 
 def _is_ours(letter: Letter) -> bool:

@@ -101,7 +101,7 @@ class Reversing:
 
     @cached_property
     def _early(self) -> Early:
-        return Early(self._site)
+        return Early(self._site, self._reverse.letters.has)
 
     def compare_until_few(self) -> None:
         """While applications write. See ``handover.early``."""

@@ -25,6 +25,7 @@ AT_ONCE = 500  # records of one transaction, about
 MOST_LETTERS = 10_000
 PHASE = "reverse"
 EXPIRED = "DynamoDB's time to live deleted it: see ttl in [cutover]"
+LEFT_OVER = "DynamoDB's time to live deleted it when it could not be written back: its rows are older"
 _LOOK = 0.1
 
 
@@ -116,7 +117,7 @@ class Writing:
         items, places = [], dict[Lane, Place]()
         for portion in portions:
             for record in portion.records:
-                if self._rules.ttl == "skip" and record.change.expired:
+                if self._is_skipped(portion.target, record):
                     continue
                 item = self._item(portion, record)
                 items.append(item)
@@ -133,11 +134,16 @@ class Writing:
         for portion in portions:
             portion.page.written()
 
+    def _is_skipped(self, target: str, record: StreamedChange) -> bool:
+        """The rows stay as they are, if they are as the item said."""
+        return self._rules.ttl == "skip" and record.change.expired and not self._letters.has(target, record.key)
+
     def _item(self, portion: Portion, record: StreamedChange) -> ItemChange:
         change, target = record.change, portion.target
         sequence = int(change.sequence)
-        if change.expired and self._rules.ttl == "stop":
-            return ItemChange(portion.lane, sequence, target, record.key, (), EXPIRED)
+        if change.expired and self._rules.ttl != "apply":
+            reason = LEFT_OVER if self._rules.ttl == "skip" else EXPIRED
+            return ItemChange(portion.lane, sequence, target, record.key, (), reason)
         whole = self._letters.has(target, record.key)
         changes, reasons = self._inverses[target].changes(change.old, change.new, whole=whole)
         return ItemChange(portion.lane, sequence, target, record.key, changes, "; ".join(reasons[:5]))

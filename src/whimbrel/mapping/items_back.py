@@ -93,6 +93,10 @@ class ItemInverse:
             return [0]
         return [number for number, inverse in enumerate(self.inverses) if inverse.belongs(item)]
 
+    def is_found(self, item: Item) -> bool:
+        """Whether all rows that the item may have can be found by its key."""
+        return all(self.inverses[number].mapping.invertible for number in self.owners(item))
+
     def _put(self, number: int, key: Row, row: Returned, extra: Item, reasons: list[str]) -> RowChange:
         inverse = self.inverses[number]
         design = inverse.mapping.design

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from whimbrel.mysql.kept_rows import KeptRows
-from whimbrel.mysql.row_statements import Destination, delete, guarded, upsert
+from whimbrel.mysql.row_statements import Destination, delete, delete_rows, guarded, upsert
 from whimbrel.records import Row, RowChange
 
 _AT_ONCE = 200  # rows of one statement
@@ -62,9 +62,10 @@ class BulkRows:
         puts = list(self._puts[name].values())
         self._deletes[name], self._puts[name] = {}, {}
         for some in _parts(deletes):
-            if to.unmapped(some[0].columns):
-                self._kept.keep(to, guarded(to.table, some), aside=False)
-            self._execute(delete(to, some))
+            if not to.unmapped(some[0].columns):
+                self._execute(delete(to, some))
+            elif found := self._kept.keep(to, guarded(to.table, some), aside=False):
+                self._execute(delete_rows(to, found))
         for alike in _alike(puts):
             for some in _parts(alike):
                 self._put_some(to, some)

@@ -95,9 +95,12 @@ def open_gate(connection: Mysql, schema: str, epoch: int) -> None:
     pass_gate(connection, schema, epoch)
 
 
-def pass_gate(connection: Mysql, schema: str, epoch: int) -> None:
-    """To be called first in each transaction. Raises StateError."""
-    where = "WHERE epoch = %s AND stream = '' AND shard = '' AND lane = -1 LOCK IN SHARE MODE"
+def pass_gate(connection: Mysql, schema: str, epoch: int, *, alone: bool = False) -> None:
+    """To be called first in each transaction. ``alone``: when all that passed before have ended, and until this one
+    ends nobody else passes. Raises StateError.
+    """
+    lock = "FOR UPDATE" if alone else "LOCK IN SHARE MODE"
+    where = f"WHERE epoch = %s AND stream = '' AND shard = '' AND lane = -1 {lock}"
     statement = f"SELECT sequence, ended FROM {quoted(schema)}.{quoted(PLACES)} {where}"
     rows = rows_as_dicts(connection, statement, (epoch,))
     place = f"{schema}.{PLACES}"

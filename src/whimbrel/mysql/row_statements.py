@@ -99,6 +99,12 @@ def delete(to: Destination, changes: Iterable[RowChange]) -> str:
     return f"DELETE FROM {to.name} WHERE {guarded(to.table, changes)}"
 
 
+def delete_rows(to: Destination, rows: Iterable[Mapping[str, Value]]) -> str:
+    """Rows that were read and locked, and no other that is as they were."""
+    keys = (tuple(row[name] for name in to.table.primary_key) for row in rows)
+    return f"DELETE FROM {to.name} WHERE {' OR '.join(f'({at_key(to.table, key)})' for key in keys)}"
+
+
 def guarded(table: Table, changes: Iterable[RowChange]) -> str:
     """The rows of ``changes`` that are still their items': by primary key, and by the columns of the item's key."""
     return " OR ".join(

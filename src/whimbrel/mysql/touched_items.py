@@ -56,11 +56,15 @@ def listed_items(connection: Mysql, schema: str, epoch: int, target: str, at_onc
         yield [Touched(row["place"], row["item_key"]) for row in rows]
 
 
-def take_in_hand(connection: Mysql, schema: str, epoch: int, target: str, items: Sequence[Touched]) -> None:
+def take_in_hand(
+    connection: Mysql, schema: str, epoch: int, target: str, items: Sequence[Touched], *, alone: bool
+) -> None:
     """Off the list, durably. On return every transaction that had one of ``items`` on the list is committed, and its
-    rows can be read. Raises StateError where the gate is closed, SourceUnreachable with nothing changed.
+    rows can be read. ``alone``, where a row may move between items: then all transactions that began before are over.
+    One that found no row before an item had it could take it from the item, and not know. Raises StateError where the
+    gate is closed, SourceUnreachable with nothing changed.
     """
-    with _transaction(connection, schema, epoch):
+    with _transaction(connection, schema, epoch, alone=alone):
         _insert(connection, schema, -epoch, [(target, *each) for each in items])
         _delete(connection, schema, epoch, target, items)
 
@@ -88,11 +92,11 @@ def put_all_back(connection: Mysql, schema: str, epoch: int) -> None:
 
 
 @contextmanager
-def _transaction(connection: Mysql, schema: str, epoch: int) -> Iterator[None]:
+def _transaction(connection: Mysql, schema: str, epoch: int, *, alone: bool = False) -> Iterator[None]:
     with translated(_name(schema)):
         connection.begin()
     try:
-        pass_gate(connection, schema, epoch)
+        pass_gate(connection, schema, epoch, alone=alone)
         yield
         with translated(_name(schema)):
             connection.commit()

@@ -33,7 +33,17 @@ from whimbrel.mysql.reverse_tables import (
     sign,
     write_places,
 )
-from whimbrel.mysql.row_statements import Destination, Unwritable, at_key, delete, guarded, insert, meets_unique, update
+from whimbrel.mysql.row_statements import (
+    Destination,
+    Unwritable,
+    at_key,
+    delete,
+    delete_rows,
+    guarded,
+    insert,
+    meets_unique,
+    update,
+)
 from whimbrel.mysql.touched_items import add_items
 from whimbrel.project import Source
 from whimbrel.records import Row, RowChange, Value
@@ -251,16 +261,18 @@ class RowWriter:
         taken = self._kept.keep(to, condition, aside=True)
         self._touch(to, taken)
         self.aside += len(taken)
-        self._run(f"DELETE FROM {to.name} WHERE {condition}")
+        if taken:
+            self._run(delete_rows(to, taken))
 
     def _delete(self, to: Destination, change: RowChange) -> None:
         condition = guarded(to.table, [change])
         kept = self._kept.find(to.table, [change.key]).get(change.key)
         if kept is not None and kept.aside and is_guarded(kept.values, change):
             self._kept.let_go(to.table, change.key)
-        if to.unmapped(change.columns):
-            self._kept.keep(to, condition, aside=False)
-        self._run(delete(to, [change]))
+        if not to.unmapped(change.columns):
+            self._run(delete(to, [change]))
+        elif found := self._kept.keep(to, condition, aside=False):
+            self._run(delete_rows(to, found))
 
     def _is_back(self, to: Destination, values: Mapping[str, Value]) -> bool:
         said = {name: value for name, value in values.items() if name not in to.filled.generated}
