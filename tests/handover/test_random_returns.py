@@ -62,7 +62,7 @@ def attributes(line: Line) -> Item:
 
 
 class Shape(NamedTuple):
-    """``items`` says, by their texts, the items that lines are in; each may be empty."""
+    """``key`` says the item that a line is in, ``entry`` writes it there. ``moves``: two items may have one line."""
 
     rule: Callable[[str], TableRule]
     key: Callable[[Place], Item]
@@ -72,11 +72,6 @@ class Shape(NamedTuple):
 
 def group(database: str) -> TableRule:
     entry: dict[str, Any] = {"entry_name": "${id}", "entry_as": "map", "entry_into": "lines"}
-    return TableRule(f"{database}.line", "shop", "group", KeyRule("pk", "G#${grp}"), exclude=("memo",), **entry)
-
-
-def spelled(database: str) -> TableRule:
-    entry: dict[str, Any] = {"entry_name": "L#${id}", "entry_as": "map"}
     return TableRule(f"{database}.line", "shop", "group", KeyRule("pk", "G#${grp}"), exclude=("memo",), **entry)
 
 
@@ -93,10 +88,6 @@ def in_map(item: Item, place: Place, line: Line) -> None:
     item.setdefault("lines", {"M": {}})["M"][str(place.id)] = {"M": attributes(line)}
 
 
-def as_attribute(item: Item, place: Place, line: Line) -> None:
-    item[f"L#{place.id}"] = {"M": attributes(line)}
-
-
 def as_item(item: Item, place: Place, line: Line) -> None:
     item.update(attributes(line) | {"grp": {"S": place.group}, "id": {"N": str(place.id)}})
 
@@ -107,7 +98,6 @@ def group_key(place: Place) -> Item:
 
 SHAPES = {
     "group": Shape(group, group_key, in_map),
-    "attributes": Shape(spelled, group_key, as_attribute),
     "record": Shape(record, lambda at: {**group_key(at), "sk": {"N": str(at.id)}}, as_item),
     "single": Shape(single, lambda at: {"id": {"N": str(at.id)}}, as_item, moves=False),
 }
@@ -149,7 +139,7 @@ class Application:
             self.lines[place] = Line(self.chance.randrange(99), self.code())
             return self.write(place)
         place = self.chance.choice(sorted(self.lines))
-        deed = self.chance.choice(["update", "delete", "move", "copy", "swap", "spoil", "long", "correct"])
+        deed = self.chance.choice(["update", "delete", "move", "copy", "swap", "spoil", "long", "correct", "correct"])
         return getattr(self, deed)(place)
 
     def update(self, place: Place) -> None:
@@ -230,7 +220,7 @@ class Returns:
         starts = self.site.mark(f"start-{self.epoch}")
         for _ in range(self.chance.randrange(1, 4)):
             with self._following(starts):
-                for _ in range(self.chance.randrange(1, 15)):
+                for _ in range(self.chance.randrange(1, 10)):
                     application.step()
             if self.chance.random() < 0.2:
                 self.streams.call("Split", TableName="shop")

@@ -114,10 +114,12 @@ class Writing:
 
     def _write(self, writer: RowWriter, portions: list[Portion]) -> None:
         records: dict[tuple[Lane, int], StreamRecord] = {}
+        skipped: dict[tuple[str, bytes], StreamRecord] = {}
         items, places = [], dict[Lane, Place]()
         for portion in portions:
             for record in portion.records:
                 if self._is_skipped(portion.target, record):
+                    skipped[portion.target, record.key] = record.change
                     continue
                 item = self._item(portion, record)
                 items.append(item)
@@ -125,7 +127,12 @@ class Writing:
             places[portion.lane] = portion.last
 
         def refused(refusals: list[Refusal]) -> None:
-            self._letters.add([(item, why, records[item.lane, item.sequence]) for item, why in refusals])
+            letters = [(item, why, records[item.lane, item.sequence]) for item, why in refusals]
+            for item, _ in refusals:
+                expired = skipped.get((item.target, item.key))
+                if expired and int(expired.sequence) > item.sequence:
+                    letters.append((item, LEFT_OVER, expired))
+            self._letters.add(letters)
 
         writer.write(items, places, refused)
         for lane, place in places.items():  # a lane that was ahead in an earlier process stays so
