@@ -224,6 +224,9 @@ class Returns:
                     application.step()
             if self.chance.random() < 0.2:
                 self.streams.call("Split", TableName="shop")
+        if self.chance.random() < 0.5:
+            with self._following(starts):
+                application.correct_all()
         if not self._is_given_back(starts):
             self.seen["refused"] += 1
             assert not application.fits(), application.lines
