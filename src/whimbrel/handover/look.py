@@ -161,7 +161,7 @@ class Site:
         for number, each in enumerate(inverse.inverses):
             mine = puts.get(each.table.full_name, {})
             self._compare(connection, each.mapping, each.lossy, mine, look)
-            self._find_extra(connection, inverse, number, readable, mine, look)
+            self._find_extra(connection, inverse, number, readable, mine, unwritten.every, look)
         self._keep_expired(look, unwritten.expired)
         return look
 
@@ -201,6 +201,7 @@ class Site:
         number: int,
         keys: list[Item],
         puts: dict[Row, tuple[Item, RowChange]],
+        unwritten: Set[bytes],
         look: Look,
     ) -> None:
         """Where an expression makes the key, a row cannot be found by it: the guarded deletions were all."""
@@ -209,15 +210,19 @@ class Site:
         if not mapping.invertible:
             return
         mine = {key_id(key): key for key in keys if number in inverse.owners(key)}
+        if mapping.seen.leaves_out_orphans:
+            # What an item gave up was deleted with that change, unless it was refused. Any other row that an item does
+            # not have found nothing when it was migrated: it was never in the item, whatever it would find now.
+            mine = {key: mine[key] for key in mine.keys() & unwritten}
         # A place may be of several items.
         places = dict.fromkeys(place for key in mine.values() for place in _places(mapping, key))
         for row in rows_where_equal(connection, mapping.table, found_by, list(places)):
-            found = mapping.item_key(mapping.unjoined(row))  # also of one that is left out as an orphan
+            found = mapping.item_key(row)
             key = mine.get(key_id(found)) if found is not None else None
             if key is None or primary_key(mapping, row) in puts:
                 continue
-            if mapping.put_items([mapping.unjoined(row)])[1]:
-                continue  # a row that no item can have, as a dead letter said
+            if not mapping.put_items([row])[0]:
+                continue  # a row that no item can have, as a dead letter said, or that finds nothing
             guarded = tuple((name, row[mapping.table.index(name)]) for name in guard)
             look.extra.append((key, RowChange(mapping.table, primary_key(mapping, row), guarded, one.columns, None)))
 

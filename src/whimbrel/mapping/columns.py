@@ -60,6 +60,11 @@ class Columns:
             faults.append("change metadata and before images are not for a table that looks columns up")
 
     @property
+    def leaves_out_orphans(self) -> bool:
+        """Whether a row is in no item for want of another table's row."""
+        return bool(self._there)
+
+    @property
     def filtered_by(self) -> tuple[str, ...]:
         """The source's columns that decide whether a row is left out."""
         return self._expressions.uses.get(FILTER, ()) if self._expressions else ()
