@@ -28,6 +28,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import orjson
+
 Value = None | int | float | str | bytes
 Row = tuple[Value, ...]
 
@@ -213,11 +215,16 @@ class Put(NamedTuple):
 
 
 class PutText(NamedTuple):
-    """As Put, by the item's JSON as DynamoDB takes it."""
+    """As Put, by the JSON of the item as DynamoDB takes it, and of its key, names in order and without blanks."""
 
     table: str
-    key: Item
+    key_text: bytes
     text: bytes
+
+    @property
+    def key(self) -> Item:
+        parsed: Item = orjson.loads(self.key_text)
+        return parsed
 
 
 class Delete(NamedTuple):

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 
 from tests.memory import Body, MemoryWire
@@ -48,7 +49,7 @@ def put(number: int, table: str = "t", **attributes: str) -> Put:
 
 
 def by_text(whole: Put) -> PutText:
-    return PutText(whole.table, whole.key, json.dumps(whole.item).encode())
+    return PutText(whole.table, orjson.dumps(whole.key), json.dumps(whole.item).encode())
 
 
 def delete(number: int) -> Delete:
@@ -294,9 +295,12 @@ def test_a_stop_ends_a_write_that_waits(wire: MemoryWire) -> None:
             writer.write([operation])
 
 
-def test_an_item_that_occurs_twice_is_a_mistake(writer: Writer) -> None:
+@pytest.mark.parametrize("second", [delete(1), by_text(put(1)), put(1)])
+@pytest.mark.parametrize("first", [put(1), by_text(put(1, a="x"))])
+def test_an_item_that_occurs_twice_is_a_mistake(writer: Writer, first: ItemOperation, second: ItemOperation) -> None:
+    assert writer.write([first, by_text(put(2)), put(3)]) == []
     with pytest.raises(AssertionError, match="an item occurs twice"):
-        writer.write([put(1), delete(1)])
+        writer.write([first, second])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import methodcaller
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,7 @@ _BLOCK = 1 << 20
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 UTF8_MARK = b"\xef\xbb\xbf"  # that the text is UTF-8, as some editors write it
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_ends_with_return = methodcaller("endswith", b"\r")
 
 
 def lines(path: Path, *, returns: bool = False) -> Iterator[bytes]:
@@ -30,12 +32,14 @@ def lines(path: Path, *, returns: bool = False) -> Iterator[bytes]:
 
     Raises StateError when it cannot be read to its end.
     """
-    number = 0
+    number = 1
     for block in line_blocks(path):
-        for line in block:
-            number += 1
-            usual = number > 1 and len(line) <= MAX_LINE and not line.endswith(b"\r")
-            yield line if usual else trimmed(line, number, returns)
+        if max(map(len, block)) > MAX_LINE or any(map(_ends_with_return, block)):
+            yield from (trimmed(line, place, returns) for place, line in enumerate(block, number))
+        else:
+            yield trimmed(block[0], number)
+            yield from block[1:]
+        number += len(block)
 
 
 def line_blocks(path: Path) -> Iterator[list[bytes]]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
+import orjson
+
 from whimbrel.dynamodb.session import open_client
 from whimbrel.dynamodb.tables import ensure_table
 from whimbrel.dynamodb.wire import DynamoClient
@@ -82,8 +84,8 @@ def restore(
     done.created = ensure_table(open_client(target), table, list(key), target, allow_items=into_existing)
     with closing(DynamoClient(target)) as wire:
         writer = Writer(wire, target, stop=stop)
-        placed = _quick_operations(files, table, [name for name, _ in key], done.refused)
-        for batch, places in _batches(placed, identified_by(key)):
+        placed = _quick_operations(files, table, sorted(name for name, _ in key), done.refused)
+        for batch, places in _batches(placed, _identified_by(key)):
             rejected = writer.write(batch)
             if rejected:
                 place_of = dict(zip(map(id, batch), places, strict=True))
@@ -185,7 +187,7 @@ def _operations(
             else:
                 operation: Operation = Delete(table, keys) if record.item is None else Put(table, keys, item)
                 if record.text:
-                    operation = PutText(table, keys, record.text)
+                    operation = PutText(table, orjson.dumps(keys), record.text)
                 yield (source, line), operation
                 continue
         text = line.text[:_SHOWN_TEXT].decode("utf-8", "replace")
@@ -197,15 +199,21 @@ def _refused(place: _Place, rejected: Rejected) -> Refused:
     return Refused(source.place, number, rejected.operation.key, rejected.reason, "")
 
 
+def _identified_by(key: Key) -> Callable[[Operation], bytes]:
+    """What tells the items of operations apart: where no number is in the key, its JSON as it stands."""
+    identity, spelt = identified_by(key), all(kind != "N" for _, kind in key)
+    return lambda each: each.key_text if spelt and type(each) is PutText else identity(each.key)
+
+
 def _batches(
-    placed: Iterator[tuple[_Place, Operation]], identity: Callable[[Item], bytes]
+    placed: Iterator[tuple[_Place, Operation]], identity: Callable[[Operation], bytes]
 ) -> Iterator[tuple[list[Operation], list[_Place]]]:
     """Up to ``_AT_ONCE`` operations or ``_BYTES_AT_ONCE``, and the place of each. No key twice in one batch: a later
     one must be written after an earlier one. What was parsed is let go of, as far as an operation does without.
     """
     batch, places, keys, size = list[Operation](), list[_Place](), set[bytes](), 0
     for place, operation in placed:
-        key = identity(operation.key)
+        key = identity(operation)
         if key in keys or len(batch) == _AT_ONCE or size > _BYTES_AT_ONCE:
             yield batch, places
             batch, places, keys, size = [], [], set(), 0

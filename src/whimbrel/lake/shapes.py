@@ -33,18 +33,19 @@ class Shapes:
     def __init__(self, key: Sequence[str]) -> None:
         self._key = key
         self._known = set[tuple[tuple[str, str], ...]]()
-        self._matches = list[tuple[_Match, list[tuple[str, str]]]]()  # the one that matched last is the first
+        self._matches = list[tuple[_Match, bytes, list[int]]]()  # the one that matched last is the first
 
-    def read(self, line: bytes) -> tuple[Item, bytes] | None:
-        """The key of the item in a line, and the item's JSON, if it is of a known shape. None says nothing."""
-        for place, (match, key) in enumerate(self._matches):
+    def read(self, line: bytes) -> tuple[bytes, bytes] | None:
+        """The JSON of the item's key, names in order, and that of the item in a line, if it is of a known shape. None
+        says nothing.
+        """
+        for place, (match, key, groups) in enumerate(self._matches):
             if found := match(line):
                 if place:
                     self._matches.insert(0, self._matches.pop(place))
                 if not line.isascii() and not _is_unicode(line):
                     return None
-                values = zip(key, found.groups(), strict=True)
-                return {name: {tag: text[1:-1].decode()} for (name, tag), text in values}, line[_FRAME]
+                return key % found.group(*groups), line[_FRAME]
         return None
 
     def learn(self, item: Item) -> None:
@@ -55,7 +56,11 @@ class Shapes:
         if shape in self._known or not self._can_be_known(shape):
             return
         self._known.add(shape)
-        self._matches.append((self._pattern(shape).fullmatch, [each for each in shape if each[0] in self._key]))
+        places = [name for name, _ in shape if name in self._key]
+        key = [(name, tag) for name, tag in sorted(shape) if name in self._key]
+        text = b"{%b}" % b",".join(_head(name, tag).replace(b"%", b"%%") + b"%b}" for name, tag in key)
+        groups = [1 + places.index(name) for name, _ in key]
+        self._matches.append((self._pattern(shape).fullmatch, text, groups))
 
     def _can_be_known(self, shape: Sequence[tuple[str, str]]) -> bool:
         return (
@@ -66,9 +71,14 @@ class Shapes:
 
     def _pattern(self, shape: Sequence[tuple[str, str]]) -> re.Pattern[bytes]:
         values = [b"(%b)" % _KEY_VALUES[tag] if name in self._key else _VALUES[tag] for name, tag in shape]
-        heads = [re.escape(orjson.dumps(name)) + rb':\{"%b":' % tag.encode() for name, tag in shape]
+        heads = [re.escape(_head(name, tag)) for name, tag in shape]
         attributes = b",".join(head + value + rb"\}" for head, value in zip(heads, values, strict=True))
         return re.compile(rb'\{"Item":\{' + attributes + rb"\}\}")
+
+
+def _head(name: str, tag: str) -> bytes:
+    """What stands before an attribute's value."""
+    return orjson.dumps(name) + b':{"%b":' % tag.encode()
 
 
 def _is_unicode(line: bytes) -> bool:
