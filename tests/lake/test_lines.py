@@ -21,6 +21,7 @@ def test_lines_are_what_they_are_one_by_one(data: bytes, block: int, returns: bo
     wanted = [line[: most + 1] if returns else line[: most + 1].rstrip(b"\r") for line in each]
     wanted[0] = wanted[0].removeprefix(UTF8_MARK)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_FIRST_BLOCK", 1)
         patch.setattr(module, "_BLOCK", block)
         patch.setattr(module, "MAX_LINE", most)
         path = Path(folder, "file")

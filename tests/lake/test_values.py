@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 import pyarrow as pa
@@ -10,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.lake.helper import numbers
-from whimbrel.lake.types import parse_type
+from whimbrel.lake import types
+from whimbrel.lake.types import Numbers, parse_type
 from whimbrel.lake.values import column, plain_column
 
 KINDS = ["int64", "decimal(18,2)", "decimal(38,0)", "decimal(38,10)", "double", "number", "approximate"]
@@ -37,3 +39,13 @@ def test_a_column_at_once_is_the_column_one_by_one(kind: str, text: str) -> None
     if not faults and kind != "approximate":
         value = one_by_one[0].as_py()
         assert Decimal(repr(value) if isinstance(value, float) else value) == Decimal(text)
+
+
+@given(st.lists(numbers | st.integers(-(10**17), 10**17).map(str) | st.sampled_from(["0", "-0", "007", "100"])))
+def test_whole_numbers_of_few_digits_are_counted_as_any_number(texts: list[str]) -> None:
+    quick, slow = Numbers(), Numbers()
+    quick.add(texts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(types, "_FEW_DIGITS", re.compile("(?!)"))
+        slow.add(texts)
+    assert quick == slow

@@ -186,7 +186,7 @@ def _is_value(value: Any) -> bool:
 def _counted(table: str, answer: Answer) -> list[Item]:
     """The items of a Query or Scan, as many as it says."""
     items: list[Item] = acknowledged(table, answer).get("Items", [None])
-    _demand(isinstance(items, list) and all(isinstance(item, dict) and item for item in items), "Items")
+    _demand(isinstance(items, list) and {*map(type, items)} <= {dict} and all(items), "Items")
     count, scanned = answer.get("Count"), answer.get("ScannedCount")
     _demand(type(count) is int and count == len(items), "Count", f"is {count!r} of {len(items)} items")
     _demand(type(scanned) is int, "ScannedCount")

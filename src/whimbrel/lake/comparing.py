@@ -18,7 +18,7 @@ from whimbrel.dynamodb.pace import RateLimiter
 from whimbrel.dynamodb.read import scan
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import StateError, UserError
-from whimbrel.item import identified_by, normal_item
+from whimbrel.item import identified_by, normal
 from whimbrel.lake import sources
 from whimbrel.lake.chain import chain_of
 from whimbrel.lake.chain_file import Chain
@@ -33,6 +33,7 @@ from whimbrel.lake.line_digests import (
     UNSEEN,
     LineDigests,
     digest_of,
+    digests_of,
     forget_digests,
     load_digests,
     part_of,
@@ -88,7 +89,7 @@ class Comparison:
 
             def on_page(items: list[Item]) -> None:
                 texts = list(map(text_of, items))
-                for item, text, digest in zip(items, texts, map(digest_of, texts), strict=True):
+                for item, text, digest in zip(items, texts, digests_of(texts), strict=True):
                     if (number := known.get(digest)) is not None:
                         states[number] = SEEN
                     elif parts == 1 or part_of(digest, parts) == 0:
@@ -244,7 +245,14 @@ def _sound(source: SourceFile, line: Line) -> Record:
 
 def _change(before: bytes, now: bytes, key: bytes, micros: int) -> KeyChange | None:
     old, new = (orjson.loads(text) if text else None for text in (before, now))
-    if old is not None and new is not None and normal_item(old) == normal_item(new):
-        return None  # a number or a set in another spelling
+    if old is not None and new is not None and _are_same(old, new):
+        return None
     image = new or old or {}
     return KeyChange({name: image[name] for name in orjson.loads(key)}, old, new, micros)
+
+
+def _are_same(old: Item, new: Item) -> bool:
+    """Whether nothing differs but the spelling of numbers and sets."""
+    return old.keys() == new.keys() and all(
+        normal(value) == normal(new[name]) for name, value in old.items() if value != new[name]
+    )

@@ -180,7 +180,7 @@ def _base(
         listed = _data_files(parts, identity, "base")
         key = _key_columns(rules, schema, columns.types())
         if loose and key and listed:
-            check_unique(rules.name, workshop.parent, [each.path for each in listed], key)
+            check_unique(rules.name, workshop.parent, [each.path for each in listed], key, workers)
         manifest = Manifest(
             id=identity,
             table=rules.table,

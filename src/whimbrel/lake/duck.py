@@ -23,11 +23,11 @@ def connect(threads: int = 0) -> Any:
 
 
 @contextmanager
-def bounded(folder: Path) -> Iterator[Any]:
-    """A connection that has one thread and MOST_BYTES, and puts into ``folder`` what it would need beyond that."""
+def bounded(folder: Path, threads: int = 1) -> Iterator[Any]:
+    """A connection that has so many threads and MOST_BYTES, and puts into ``folder`` what it would need beyond that."""
     spill = folder / ".duckdb"
     try:
-        settings = {"threads": 1, "memory_limit": f"{MOST_BYTES}B", "temp_directory": str(spill)}
+        settings = {"threads": threads, "memory_limit": f"{MOST_BYTES}B", "temp_directory": str(spill)}
         with closing(_connected(settings)) as connection:
             yield connection
     finally:

@@ -35,7 +35,7 @@ from whimbrel.lake.applied import AppliedUpTo, from_fields
 from whimbrel.lake.chain_file import Chain, home, save_chain
 from whimbrel.lake.datasets import locked
 from whimbrel.lake.inside import is_plain_name
-from whimbrel.lake.line_digests import SEGMENTS, digest_of, join_digests, sealed, text_of
+from whimbrel.lake.line_digests import SEGMENTS, digests_of, join_digests, sealed, text_of
 from whimbrel.lake.manifest import iso
 from whimbrel.lake.native import (
     FOLDER,
@@ -56,7 +56,7 @@ from whimbrel.project import Target
 UNFINISHED = "unfinished.json"
 THREADS = 4
 _PAGE_BYTES = 256 << 10  # of items, which take up to 40 times as much in memory; each thread has one or two pages
-_PAGE_ITEMS = 200  # at most: what the table says of its size is six hours old
+_PAGE_ITEMS = 500  # at most: what the table says of its size is six hours old
 _SEGMENT_BYTES = 64 << 20  # of the table: what a resume reads again at most, for each thread
 _MOST_SEGMENTS = 4_096
 _ON_DEMAND_UNITS = 12_000.0  # read units per second that a new on-demand table takes
@@ -248,7 +248,7 @@ def _export_segment(
         ):
             # In the item's own order: a data set has its columns, and a model its inputs, as they are first seen.
             writer.write([orjson.dumps({"Item": item}) for item in page])
-            digests += b"".join(map(digest_of, map(text_of, page)))
+            digests += b"".join(digests_of(map(text_of, page)))
             on_items(len(page))
         file = writer.close()
         (place / SEGMENTS / name).write_bytes(sealed(bytes(digests)))

@@ -49,12 +49,12 @@ def folded(folder: Path, manifest: Manifest, workshop: Path, *, whole: bool) -> 
     return replace(manifest, files=(*kept, *made))
 
 
-def check_unique(name: str, home: Path, files: Sequence[str], key: Sequence[str]) -> None:
+def check_unique(name: str, home: Path, files: Sequence[str], key: Sequence[str], threads: int) -> None:
     """Raises UserError where two items have one key: files of two scans, or a file and its copy."""
     listed, columns = ", ".join(path_literal(home / each) for each in files), ", ".join(map(quoted, key))
     rows = f"read_parquet([{listed}], union_by_name = true)"
     query = f"SELECT {columns}, count(*) FROM {rows} GROUP BY ALL HAVING count(*) > 1"
-    with bounded(home) as connection:
+    with bounded(home, threads) as connection:
         found = connection.execute(f"SELECT *, count(*) OVER () FROM ({query}) LIMIT 1").fetchone()
     if found:
         *values, count, keys = found
@@ -142,7 +142,7 @@ class _Copy:
     def __init__(self, connection: Any, manifest: Manifest, stem: Path, kind: str) -> None:
         self._made: list[tuple[Path, int]] = []  # with their rows
         self._connection, self._manifest, self._stem, self._kind = connection, manifest, stem, kind
-        self._schema = _schema(manifest) if kind == "base" else None
+        self._schema = _schema(manifest, kind)
         self._held: list[pyarrow.Table] = []
         self._writer: Any = None
         self._written = self._rows = 0  # of the file that is being written: bytes in memory, and rows
@@ -181,8 +181,10 @@ class _Copy:
 
     def _typed(self, rows: pyarrow.Table) -> pyarrow.Table:
         """As the data set has them, whatever the file knew of its types."""
-        if rows.schema == self._schema:
-            return rows
+        if self._schema and set(self._schema.names) <= set(rows.schema.names):
+            same = rows.select(self._schema.names)
+            if same.schema == self._schema:
+                return same
         self._connection.register("stored", rows)
         statement = typed(self._manifest, self._manifest.columns, self._kind, "SELECT * FROM stored")
         found: pyarrow.Table = self._connection.sql(statement).to_arrow_table()
@@ -213,14 +215,15 @@ class _Copy:
         self._writer, self._written, self._rows = None, 0, 0
 
 
-def _schema(manifest: Manifest) -> pyarrow.Schema | None:
-    """Of the data set's base, where Arrow and DuckDB have the same types for its columns."""
+def _schema(manifest: Manifest, kind: str) -> pyarrow.Schema | None:
+    """Of the data set's base or deltas, where Arrow and DuckDB have the same types for its columns."""
     import pyarrow as pa
 
     kinds = {each.name: parse_type(each.type) for each in manifest.schema}
     if not all(map(is_plain, kinds.values())):
         return None
-    return pa.schema([(name, arrow_type(kind)) for name, kind in kinds.items()])
+    marks = [(DELETED, pa.bool_()), (SEQUENCE, pa.int64())] if kind == "delta" else []
+    return pa.schema([*((name, arrow_type(each)) for name, each in kinds.items()), *marks])
 
 
 def _batches(path: Path) -> Iterator[pyarrow.RecordBatch]:

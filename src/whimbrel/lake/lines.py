@@ -19,7 +19,7 @@ from whimbrel.lake.inside import open_regular
 from whimbrel.lake.need import need
 
 MAX_LINE = 4 << 20  # bytes
-_BLOCK = 1 << 20
+_FIRST_BLOCK, _BLOCK = 64 << 10, 1 << 20  # bytes: who wants the first lines does not unpack a megabyte
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 UTF8_MARK = b"\xef\xbb\xbf"  # that the text is UTF-8, as some editors write it
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -44,9 +44,10 @@ def lines(path: Path, *, returns: bool = False) -> Iterator[bytes]:
 
 def line_blocks(path: Path) -> Iterator[list[bytes]]:
     """The same lines, many at once and not yet ``trimmed``: for who wants few of them."""
-    left, number = b"", 0
+    left, number, size = b"", 0, _FIRST_BLOCK
     with opened(path, lambda: f"line {number + 1}") as file:
-        while block := file.read(_BLOCK):
+        while block := file.read(size):
+            size = min(4 * size, _BLOCK)
             *whole, rest = block.split(b"\n")
             if whole:
                 whole[0] = left + whole[0]

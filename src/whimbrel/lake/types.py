@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 MOST_FIELDS = 500  # of a struct: a map with more names has names that are data, and is json
 _INT64 = 2**63
+_FEW_DIGITS = re.compile(r"-?[0-9]{1,15}")
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -80,6 +81,9 @@ class Numbers:
 
     def add(self, texts: Iterable[str]) -> None:
         for text in texts:
+            if _FEW_DIGITS.fullmatch(text):  # it fits into all types
+                self.whole_digits = max(self.whole_digits, len(text.lstrip("-0")))
+                continue
             value = exact_decimal(text)
             whole, scale = extent(value)
             self.scale = max(self.scale, scale)
