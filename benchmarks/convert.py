@@ -66,9 +66,11 @@ def duckdb_struct(folder: Path) -> None:
 
 
 def whimbrel(folder: Path) -> None:
+    from whimbrel.__main__ import Without
     from whimbrel.lake.convert import ConvertRules, from_files
     from whimbrel.lake.sources import SourceFile
 
+    sys.meta_path.insert(0, Without("pandas", "numpy"))  # as the command does
     files = [SourceFile(path, "full") for path in sorted(folder.glob("*.json.gz"))]
     done = from_files(folder / "lake", ConvertRules("bank", "bank", ("customer_id",)), files)
     assert not done.refused

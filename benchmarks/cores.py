@@ -28,6 +28,7 @@ from typing import Any
 from benchmarks.apply import GROUP, RECORD, TABLE
 from benchmarks.convert import write_items
 from benchmarks.into_nothing import answer_at_once, loading_into_nothing
+from whimbrel.__main__ import Without
 from whimbrel.checkpoint import RunLock
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
@@ -135,8 +136,9 @@ def _in_a_process(work: str, folder: Path, workers: int) -> dict[str, float]:
 
 
 def _measured(job: dict[str, Any]) -> dict[str, float]:
+    sys.meta_path.insert(0, Without("pandas", "numpy"))
     cpu, wall = _cpu(), time.perf_counter()
-    with few_collections():  # as whimbrel's commands do, and its workers
+    with few_collections():  # both as whimbrel's commands do, and its workers
         WORK[job["work"]](Path(job["folder"]), job["workers"])
     return {"cpu": _cpu() - cpu, "wall": time.perf_counter() - wall}
 

@@ -25,13 +25,13 @@ def _run() -> None:
     import signal
 
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(INTERRUPTED))
-    sys.meta_path.insert(0, _Without("pandas", *["numpy" for name in sys.argv[1:2] if name in WITHOUT_NUMPY]))
+    sys.meta_path.insert(0, Without("pandas", *["numpy" for name in sys.argv[1:2] if name in WITHOUT_NUMPY]))
     from whimbrel.cli.main import main  # takes a moment, in which a person may press Ctrl-C
 
     main()
 
 
-class _Without:
+class Without:
     """PyArrow imports what it finds of these: pandas takes 35 MB and half a second, and nothing here uses it; numpy
     takes a tenth of a second, and training uses it.
     """
