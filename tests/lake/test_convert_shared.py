@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.lake.helper import compact, full, write_lines
-from whimbrel.lake import convert, datasets
+from whimbrel.lake import datasets, parquet_parts
 from whimbrel.lake.convert import ConvertRules, from_files
+from whimbrel.lake.parquet_parts import groups_of
 from whimbrel.lake.sources import SourceFile, find
 
 RULES = ConvertRules("test", "test", ("pk",))
@@ -21,12 +22,12 @@ FILES, ITEMS = 8, 50
 HALF = """
 import sys, time
 from pathlib import Path
-from whimbrel.lake import convert
+from whimbrel.lake import convert, parquet_parts
 from whimbrel.lake.sources import find
 def made(*arguments):
     Path(sys.argv[3]).touch()
     time.sleep(600)
-convert._data_files, convert.FEWEST_BYTES = made, 1
+convert._data_files, parquet_parts.FEWEST_BYTES = made, 1
 convert.from_files(Path(sys.argv[2]), convert.ConvertRules("test", "test", ("pk",)), find(Path(sys.argv[1])).files)
 """
 
@@ -52,7 +53,7 @@ def rows(lake: Path) -> list[tuple[str, ...]]:
 
 
 def test_several_threads_make_the_same_as_one(items: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convert, "FEWEST_BYTES", 1)
+    monkeypatch.setattr(parquet_parts, "FEWEST_BYTES", 1)
     made = {workers: tmp_path / str(workers) for workers in (1, 3)}
     for workers, lake in made.items():
         done = from_files(lake, replace(RULES, workers=workers), find(items).files)
@@ -87,7 +88,7 @@ def test_groups_are_large_where_there_is_much_and_enough_for_all_where_there_is_
         file = tmp_path / "file"
         with file.open("wb") as sparse:
             sparse.truncate(size)
-        return [len(each) for each in convert._groups([SourceFile(file, "full")] * count, workers)]
+        return [len(each) for each in groups_of([SourceFile(file, "full")] * count, workers)]
 
     mega = 1 << 20
     assert groups(40 * mega, 5, 16) == [1] * 5

@@ -181,7 +181,7 @@ def test_an_old_snapshot_goes_with_its_data_set(exports: Exports) -> None:
 
 def test_files_are_registered_and_not_copied(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files whose rows did not change are those of the data set before."""
-    monkeypatch.setattr("whimbrel.lake.convert.FEWEST_BYTES", 1)
+    monkeypatch.setattr("whimbrel.lake.parquet_parts.FEWEST_BYTES", 1)
     exports.add([full(**item(pk)) for pk in range(40)], whole=True)
     exports.convert()
     exports.add([deleted(1)])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from whimbrel.lake.fold import check_unique, folded
 from whimbrel.lake.known_types import RESERVED, KnownTypes, fields_of
 from whimbrel.lake.manifest import DataFile, Field, Manifest, data_file, iso, new_id
 from whimbrel.lake.native import Export, check_file
-from whimbrel.lake.parquet_parts import PartMaker, look_at, look_at_all
+from whimbrel.lake.parquet_parts import PartMaker, groups_of, look_at, look_at_all, make_parts
 from whimbrel.lake.refused import FILE as REFUSED
 from whimbrel.lake.refused import Refused, read_refused, reasons_of, refused_lines
 from whimbrel.lake.segments import Part
@@ -34,8 +33,6 @@ from whimbrel.lake.shared import SharedLake
 from whimbrel.lake.sources import SourceFile
 from whimbrel.lake.types import TAGS_OF, Type, parse_type
 
-# Of packed files that become one part. More bytes make fewer files; fewer let more threads have a share of the work.
-MOST_BYTES, FEWEST_BYTES = 32 << 20, 1 << 20
 _SEQUENCE_ROOM = 1 << 40  # rows of one renewal
 
 Stop = threading.Event | None
@@ -173,7 +170,7 @@ def _base(
         look_at_all(columns, later, stop)
         maker = PartMaker(columns, flatten=rules.flatten, stop=stop, on_items=rules.on_items)
         workers = _threads(rules)
-        parts = _make_parts(workshop, _groups(files, workers), maker, workers)
+        parts = make_parts(workshop, groups_of(files, workers), maker, workers)
         schema = _schema(rules, columns)
         refused = [each for part in parts for each in part.refused]
         _check_content(rules, schema, parts, refused)
@@ -222,7 +219,7 @@ def _delta(
         look_at(columns, files)
         maker = PartMaker(columns, flatten=rules.flatten, stop=stop, on_items=rules.on_items)
         start = len(present.parents) * _SEQUENCE_ROOM
-        parts = _make_parts(workshop, [files], maker, 1, start)
+        parts = make_parts(workshop, [files], maker, 1, start)
         schema = _merged(present.schema, _schema(rules, columns))
         refused, count = still_refused(folder, present, rules.key, files, parts)
         gap = gap_before(present.as_of, export)
@@ -266,43 +263,10 @@ def _publish(
     )
 
 
-def _make_parts(
-    workshop: Path, groups: Sequence[Sequence[SourceFile]], maker: PartMaker, workers: int, sequence: int | None = None
-) -> list[Part]:
-    """A part for each group, all under the same types in the end."""
-    kind = "part" if sequence is None else "delta"
-
-    def make(number: int) -> Part:
-        return maker.make(workshop / f"{kind}-{number:05d}", groups[number], sequence)
-
-    parts: dict[int, Part] = {}
-    left = list(range(len(groups)))
-    with ThreadPoolExecutor(max(1, min(workers, len(groups)))) as pool:
-        while left:
-            parts |= zip(left, pool.map(make, left), strict=True)
-            left = [number for number, part in parts.items() if part.again or not maker.settle(part)]
-    return [parts[number] for number in range(len(groups))]
-
-
 def _threads(rules: ConvertRules) -> int:
     from whimbrel.workers import processes  # here, since a conversion of changes has one thread
 
     return processes(rules.workers)
-
-
-def _groups(files: Sequence[SourceFile], workers: int) -> list[list[SourceFile]]:
-    """Some for each of ``workers``, so that none is left alone with much of it in the end."""
-    sizes = [source.size for source in files]
-    enough = min(MOST_BYTES, max(FEWEST_BYTES, sum(sizes) // (4 * workers)))
-    groups: list[list[SourceFile]] = [[]]
-    held = 0
-    for source, size in zip(files, sizes, strict=True):
-        if held >= enough:
-            groups.append([])
-            held = 0
-        groups[-1].append(source)
-        held += size
-    return groups
 
 
 def _data_files(parts: Sequence[Part], identity: str, kind: str) -> tuple[DataFile, ...]:

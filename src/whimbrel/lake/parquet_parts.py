@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,8 @@ from whimbrel.lake.values import widens
 from whimbrel.records import Item
 
 MOST_STRANGE = 10_000  # lines read one by one before a file is read again under what they showed
+# Of packed files that become one part. More bytes make fewer files; fewer let more threads have a share of the work.
+MOST_BYTES, FEWEST_BYTES = 32 << 20, 1 << 20
 _BATCH_BYTES = 16 << 20  # of lines that DuckDB reads at once
 _BYTES_AT_ONCE = (
     256 << 10
@@ -150,6 +153,39 @@ class PartMaker:
     def _look(self) -> None:
         if self._stop.is_set():
             raise Stopped("asked to stop before the conversion was done")
+
+
+def make_parts(
+    workshop: Path, groups: Sequence[Sequence[SourceFile]], maker: PartMaker, workers: int, sequence: int | None = None
+) -> list[Part]:
+    """A part for each group, all under the same types in the end."""
+    kind = "part" if sequence is None else "delta"
+
+    def make(number: int) -> Part:
+        return maker.make(workshop / f"{kind}-{number:05d}", groups[number], sequence)
+
+    parts: dict[int, Part] = {}
+    left = list(range(len(groups)))
+    with ThreadPoolExecutor(max(1, min(workers, len(groups)))) as pool:
+        while left:
+            parts |= zip(left, pool.map(make, left), strict=True)
+            left = [number for number, part in parts.items() if part.again or not maker.settle(part)]
+    return [parts[number] for number in range(len(groups))]
+
+
+def groups_of(files: Sequence[SourceFile], workers: int) -> list[list[SourceFile]]:
+    """Some for each of ``workers``, so that none is left alone with much of it in the end."""
+    sizes = [source.size for source in files]
+    enough = min(MOST_BYTES, max(FEWEST_BYTES, sum(sizes) // (4 * workers)))
+    groups: list[list[SourceFile]] = [[]]
+    held = 0
+    for source, size in zip(files, sizes, strict=True):
+        if held >= enough:
+            groups.append([])
+            held = 0
+        groups[-1].append(source)
+        held += size
+    return groups
 
 
 def look_at(columns: KnownTypes, listed: Sequence[SourceFile]) -> None:
