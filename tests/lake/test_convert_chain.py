@@ -11,7 +11,7 @@ import pytest
 from tests.lake.helper import change, full, write_export
 from tests.lake.test_convert import RULES, chain, rows, types
 from whimbrel.errors import UserError
-from whimbrel.lake import datasets, fold
+from whimbrel.lake import datasets, fold, segments
 from whimbrel.lake.convert import ConvertRules, chain_of, from_exports  # type: ignore[attr-defined]
 from whimbrel.lake.native import find_exports
 from whimbrel.lake.restore import files_of
@@ -134,6 +134,23 @@ def test_changes_are_folded_whatever_the_key_is_called(
         found = datasets.arrow(tmp_path, done.manifest).to_pylist()
         assert {int(row[done.manifest.key[1]]): row["v"] for row in found} == expected
         assert (len(found), done.manifest.rows) == (len(expected), len(expected))
+
+
+@pytest.mark.parametrize("most", [1, 10])
+def test_a_file_has_so_many_columns_in_row_groups_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    chain(tmp_path / "e")
+    exports = find_exports(tmp_path / "e")
+    from_exports(tmp_path / "usual", RULES, exports)
+    for module in (segments, fold):
+        monkeypatch.setattr(module, "MOST_CHUNKS", most)
+    monkeypatch.setattr(fold, "COPY_BYTES", 1)  # so each row is a row group
+    monkeypatch.setattr(fold, "FOLD_SHARE", 0.0)
+    done = from_exports(tmp_path / "few", RULES, exports)
+    assert done
+    assert rows(tmp_path / "few") == rows(tmp_path / "usual")
+    assert {file.rows for file in done.manifest.files} == {1 if most == 1 else 4}  # rows of three columns
 
 
 def test_files_with_fewer_columns_are_folded_with_others(tmp_path: Path) -> None:

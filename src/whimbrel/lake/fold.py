@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets
 from whimbrel.lake.datasets import DELETED, SEQUENCE, path_literal, quoted, typed
-from whimbrel.lake.duck import bounded
+from whimbrel.lake.duck import bounded, give_back
 from whimbrel.lake.manifest import DataFile, Manifest, data_file
 from whimbrel.lake.need import need
+from whimbrel.lake.segments import MOST_CHUNKS
 from whimbrel.lake.types import arrow_type, parse_type
 from whimbrel.lake.values import is_plain
 
@@ -145,7 +146,8 @@ class _Copy:
         self._schema = _schema(manifest, kind)
         self._held: list[pyarrow.Table] = []
         self._writer: Any = None
-        self._written = self._rows = 0  # of the file that is being written: bytes in memory, and rows
+        # Of the file that is being written: bytes as they were in memory, rows, and columns in row groups.
+        self._written = self._rows = self._chunks = 0
 
     def __enter__(self) -> _Copy:
         return self
@@ -169,6 +171,7 @@ class _Copy:
         import pyarrow.compute as pc
 
         marked, first = self._connection.sql(query).to_arrow_table()["row"], 0
+        give_back(self._connection)
         for batch in _batches(path):
             numbers = pa.array(range(first, first + len(batch)), pa.int64())
             first += len(batch)
@@ -205,14 +208,15 @@ class _Copy:
         self._rows += len(rows)
         self._written += rows.nbytes
         self._held.clear()
-        if self._written >= FILE_BYTES:
+        self._chunks += rows.num_columns
+        if self._written >= FILE_BYTES or self._chunks >= MOST_CHUNKS:
             self._end_file()
 
     def _end_file(self) -> None:
         if self._writer:
             self._writer.close()
             self._made[-1] = (self._made[-1][0], self._rows)
-        self._writer, self._written, self._rows = None, 0, 0
+        self._writer, self._written, self._rows, self._chunks = None, 0, 0, 0
 
 
 def _schema(manifest: Manifest, kind: str) -> pyarrow.Schema | None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _LONGEST_KEY = MAX_PARTITION_KEY_BYTES * 4 // 3 + 3  # characters: a binary one is base64 here
 _NULL: AttributeValue = {"NULL": True}
 HELD_BYTES = 4 << 20  # of rows as texts, which become a row group
+# Columns in row groups of one file: what the file says of each, some 2 KB, is in memory while it is written or read.
+MOST_CHUNKS = 16_000
 MOST_NAMED = 10_000  # refused items that are named, for each part; the others are counted
 
 
@@ -56,6 +58,7 @@ class PartWriter:
         self.types = columns.types()
         self._stem, self._columns, self._flatten = stem, columns, flatten
         self._writer: Any = None
+        self._chunks = 0  # of the segment that is being written
         self._held: list[pyarrow.RecordBatch] = []  # rows as texts, of the types ``_held_as``
         self._held_as: dict[str, Type] = {}
         self._held_bytes = 0
@@ -183,6 +186,9 @@ class PartWriter:
             self._writer = need("pyarrow.parquet", "lake").ParquetWriter(path, schema, compression="zstd")
         self._writer.write_batch(rows)
         self.part.segments[-1].rows += len(rows)
+        self._chunks += len(schema)
+        if self._chunks >= MOST_CHUNKS:
+            self._end_segment()
 
     def _column(self, texts: pyarrow.Array, name: str, kind: Type, faults: dict[int, str]) -> pyarrow.Array:
         import pyarrow.compute as pc
@@ -235,7 +241,7 @@ class PartWriter:
     def _end_segment(self) -> None:
         if self._writer is not None:
             self._writer.close()
-            self._writer = None
+        self._writer, self._chunks = None, 0
 
     def _key_of(self, item: Item) -> Item:
         """The item's key; without knowing what that is, or where it has none, its first attributes."""
