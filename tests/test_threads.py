@@ -14,7 +14,7 @@ from whimbrel import threads
 
 PACKAGE = Path(threads.__file__).parent
 # Pools of batch work over files: of the standard library, as nothing else has to go on while one of them waits.
-POOLS = {"lake/export.py", "lake/convert.py", "prediction/train/search.py"}
+POOLS = {"lake/export.py", "lake/parquet_parts.py", "prediction/train/search.py"}
 PLAIN = {"Thread", "Timer", "ThreadPoolExecutor", "to_thread", "run_in_executor"}
 
 

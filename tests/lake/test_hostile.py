@@ -246,8 +246,11 @@ class Bucket:
             for key in self.keys
         ]
 
-    def download_fileobj(self, _bucket: str, key: str, file: Any) -> None:
-        file.write(b"x")
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each object is one letter."""
+    monkeypatch.setattr("boto3.s3.inject.download_fileobj", lambda _client, _bucket, _key, file: file.write(b"x"))
 
 
 @pytest.mark.parametrize(
@@ -279,12 +282,14 @@ def test_a_key_in_s3_is_copied_into_its_buckets_folder_only(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.usefixtures("copied")
 def test_keys_that_look_like_escapes_are_plain_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("whimbrel.lake.bucket.open_service", lambda *_: Bucket("%2e%2e%2fx", "..x", "...", "A", "a"))
     place = fetch(Target(), "s3://b", tmp_path)
     assert {path.name for path in place.iterdir()} == {"%2e%2e%2fx", "..x", "...", "A", "a"}
 
 
+@pytest.mark.usefixtures("copied")
 def test_a_copy_of_what_is_no_longer_in_the_bucket_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = ["p/a", "p/b"]
     monkeypatch.setattr("whimbrel.lake.bucket.open_service", lambda *_: Bucket(*there))
