@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from whimbrel.changelog.record import table_line
-from whimbrel.item import key_id
+from whimbrel.item import identified_by, key_id
 from whimbrel.kinesis.lanes import LANES, lane_of, lane_of_id, partition_key
 from whimbrel.kinesis.packed import POST, Interval, KeptLine, pack, post_event, reference
 from whimbrel.kinesis.puts import LaneRecord
@@ -15,7 +15,7 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.family import rules_by_table
 from whimbrel.mapping.provenance import of_change
 from whimbrel.mapping.versions import Versions
-from whimbrel.records import Change, Commit, Fault, Provenance, Row, Table
+from whimbrel.records import Change, Commit, Fault, Item, Provenance, Row, Table
 
 RECORD_BYTES = 512 << 10  # of the lines of one record, before they are compressed; a single line may be longer
 LINE_BYTES = 16 << 20  # of a single line: the function has it in memory several times
@@ -59,6 +59,7 @@ class Packer:
         self._began = began
         self._form = form
         self._most = most
+        self._usual = min(most - HEAD_BYTES, RECORD_BYTES // 2)  # bytes of a line that any record takes, with others
         self._keep = keep
         self._number = head.to
         self._after = [head.to] * LANES
@@ -71,6 +72,7 @@ class Packer:
         self._noted: set[bytes]  # those of the table that is packed now
         self._table: tuple[str, str]  # its name and digest
         self._mapping: TableMapping
+        self._identify: Callable[[Item], bytes]  # its items
         self._of_key: Callable[[Row], Any]
         self._others: list[TableMapping] = []  # of the same table
 
@@ -138,15 +140,17 @@ class Packer:
         return keys
 
     def _lane(self, row: Row | None) -> int | None:
-        return self._lane_of(self._mapping, row, self._noted)
+        return None if row is None else self._lane_of(self._mapping, self._identify, row, self._noted)
 
-    def _lane_of(self, mapping: TableMapping, row: Row | None, noted: set[bytes]) -> int | None:
+    def _lane_of(
+        self, mapping: TableMapping, identify: Callable[[Item], bytes], row: Row, noted: set[bytes]
+    ) -> int | None:
         """None for a row that has no item."""
-        key = None if row is None else mapping.item_key(row)
+        key = mapping.item_key(row)
         if key is None:
             return None
         try:
-            identity = key_id(key)
+            identity = identify(key)
         except TypeError:  # no item can have it
             return lane_of(key)
         noted.add(identity)
@@ -157,7 +161,8 @@ class Packer:
         faults: list[Fault] = []
         for mapping in self._others:
             noted = self._keys.setdefault(mapping.target, set())
-            old, new = self._lane_of(mapping, change.before, noted), self._lane_of(mapping, change.after, noted)
+            rows = (change.before, change.after)
+            old, new = (None if row is None else self._lane_of(mapping, key_id, row, noted) for row in rows)
             if change.after is not None and new is None:
                 faults += self._without_key(mapping, change, self._number, time)
             for lane in {old, new} - lanes - {None}:
@@ -179,6 +184,7 @@ class Packer:
         """The next changes are of ``table``."""
         name = table.full_name
         self._mapping, *self._others = [self._versions[rule].of(table) for rule in self._rules[name]]
+        self._identify = identified_by(self._mapping.key_attributes)
         self._noted = self._keys.setdefault(self._mapping.target, set())
         # Of a row whose columns the mapping takes as they are, equal ones have one item. With a filter or an expression
         # all columns count.
@@ -194,23 +200,28 @@ class Packer:
         self._table = name, digest
 
     def _add(self, lane: int, change: Change, time: float, line: bytes) -> None:
-        too_large = self._too_large(lane, time, line) if len(line) + HEAD_BYTES > self._most else ""
-        if too_large and (self._keep is None or len(line) > KEPT_BYTES):
-            self._refuse(lane, change, time, too_large if self._keep is None else _more_than(line, KEPT_BYTES))
+        if len(line) > self._usual and self._is_large(lane, change, time, line):
             return
-        alone = too_large or len(line) > RECORD_BYTES // 2  # together they may be too large
-        if alone and self._lanes[lane].changes:
-            self._seal(lane, self._needed[lane])
         self._needed[lane] = self._number
-        if too_large:
-            self._refer(lane, time, line)
-            return
         filling, (name, digest) = self._lanes[lane], self._table
         filling.changes.append((self._number, time, line))
         filling.size += len(line)
         filling.tables[name] = digest
         if filling.size >= RECORD_BYTES or self._form == POST:
             self._seal(lane, self._number)
+
+    def _is_large(self, lane: int, change: Change, time: float, line: bytes) -> bool:
+        """Whether no record takes the change. Then it is kept elsewhere, or refused; else what is there goes first."""
+        too_large = self._too_large(lane, time, line) if len(line) + HEAD_BYTES > self._most else ""
+        if too_large and (self._keep is None or len(line) > KEPT_BYTES):
+            self._refuse(lane, change, time, too_large if self._keep is None else _more_than(line, KEPT_BYTES))
+            return True
+        if self._lanes[lane].changes:  # together they may be too large
+            self._seal(lane, self._needed[lane])
+        if too_large:
+            self._needed[lane] = self._number
+            self._refer(lane, time, line)
+        return bool(too_large)
 
     def _seal(self, lane: int, to: int) -> None:
         filling, self._lanes[lane] = self._lanes[lane], _Filling()
