@@ -56,7 +56,7 @@ from whimbrel.project import Target
 UNFINISHED = "unfinished.json"
 THREADS = 4
 _PAGE_BYTES = 256 << 10  # of items, which take up to 40 times as much in memory; each thread has one or two pages
-_PAGE_ITEMS = 500  # at most: what the table says of its size is six hours old
+_PAGE_ITEMS = 200  # at most: what the table says of its size is six hours old
 _SEGMENT_BYTES = 64 << 20  # of the table: what a resume reads again at most, for each thread
 _MOST_SEGMENTS = 4_096
 _ON_DEMAND_UNITS = 12_000.0  # read units per second that a new on-demand table takes

@@ -8,7 +8,7 @@ from dataclasses import replace
 from whimbrel.project import Source
 from whimbrel.records import Row
 
-MOST_ROWS = 10_000  # of a chunk here: those of several connections are in memory
+MOST_ROWS = 4_000  # of a chunk here: those of several connections are in memory
 
 
 def in_small_chunks(source: Source) -> Source:

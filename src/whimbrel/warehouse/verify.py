@@ -35,6 +35,7 @@ from whimbrel.mysql.whole_table import read_table as read_whole_table
 from whimbrel.project import Silo
 from whimbrel.records import Position, Row, Table, Value
 from whimbrel.spill import DIGEST_BYTES, KeyedDigests
+from whimbrel.warehouse.chunk_rows import in_small_chunks
 from whimbrel.warehouse.engine import Engine
 from whimbrel.warehouse.json_value import same_json
 from whimbrel.warehouse.ledger import KeptTable
@@ -113,11 +114,18 @@ class TableVerify:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder.mkdir(parents=True)
             try:
-                self._compare(max(1, -(-estimated_rows // PARTITION_ROWS)), connection)
+                # The server's estimate may be from before a load: then all keys would be in one partition, in memory.
+                rows = max(estimated_rows, self._count_loaded())
+                self._compare(max(1, -(-rows // PARTITION_ROWS)), connection)
             finally:
                 shutil.rmtree(self._folder, ignore_errors=True)
         self.report.seconds = time.monotonic() - began
         return self.report
+
+    def _count_loaded(self) -> int:
+        with self._engine.session() as session:
+            [(rows,)] = session.fetch(f"SELECT COUNT(*) FROM {self._kept.table.quoted}")
+        return int(rows)
 
     def _shape(self, connection: Mysql) -> None:
         """Which columns both sides have now."""
@@ -143,7 +151,7 @@ class TableVerify:
         found = KeyedDigests(self._folder / "warehouse", partitions)
         self._say("reading the source")
         read_whole_table(
-            self._silo.source,
+            in_small_chunks(self._silo.source),
             self._source,
             self._source.primary_key,
             lambda: _ChunkDigests(source, self._digested),
@@ -277,6 +285,7 @@ class _ChunkDigests:
 
     def end(self) -> None:
         self._into.add(self._keys, self._digests)
+        self._keys, self._digests = [], []  # who reads the table may know this chunk for a while yet
 
     def drop(self) -> None:
         """Nothing of it is anywhere else."""
