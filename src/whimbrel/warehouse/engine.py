@@ -80,3 +80,9 @@ class Engine(Protocol):
         ...
 
     def session(self) -> AbstractContextManager[EngineSession]: ...
+
+
+def count_stored(session: EngineSession, table: StoredTable) -> int:
+    """How many rows the table has, those that are marked as deleted and old versions too, by the engine's own count."""
+    [(rows,)] = session.fetch(f"SELECT COUNT(*) FROM {table.quoted}")
+    return int(rows)

@@ -29,7 +29,7 @@ from whimbrel.migration.state import CheckpointStore, StateFolder
 from whimbrel.notes import note
 from whimbrel.project import ItemSilo, Project
 from whimbrel.records import Column, Row
-from whimbrel.warehouse.engine import Engine, EngineSession
+from whimbrel.warehouse.engine import Engine, EngineSession, count_stored
 from whimbrel.warehouse.ledger import FOLLOWING, KeptTable, Ledger, same_migration
 from whimbrel.warehouse.names import LONGEST
 from whimbrel.warehouse.put import insert
@@ -122,7 +122,7 @@ class ItemSiloRun:
         return count
 
     def _agree(self, session: EngineSession, stored: StoredTable, manifest: Manifest, count: int) -> None:
-        [(counted,)] = session.fetch(f"SELECT COUNT(*) FROM {stored.quoted}")
+        counted = count_stored(session, stored)
         if not count == counted == manifest.rows:
             raise WarehouseError(
                 f"the data set has {manifest.rows:,} rows, {count:,} were read, and the table has {counted:,}",

@@ -18,7 +18,7 @@ from whimbrel.migration.progress import TableCounts
 from whimbrel.migration.snapshot import Snapshot, damaged_again
 from whimbrel.mysql.plan import Plan
 from whimbrel.snapshot_files import Chunk, ChunkReader, read_chunk
-from whimbrel.warehouse.engine import Engine, EngineSession
+from whimbrel.warehouse.engine import Engine, EngineSession, count_stored
 from whimbrel.warehouse.ledger import KeptTable, Ledger
 from whimbrel.warehouse.lines import some_together
 from whimbrel.warehouse.put import added_by_load, took_all
@@ -173,7 +173,7 @@ class SiloTableLoad:
         """As many rows as the plan has, by the ledger and by the engine's own count."""
         with self._engine.session() as session:
             by_ledger = sum(self._ledger.chunks(session, self._snapshot.table).get(plan.export, {}).values())
-            [(counted,)] = session.fetch(f"SELECT COUNT(*) FROM {self._table.quoted}")
+            counted = count_stored(session, self._table)
         exported = sum(plan.rows.values())
         if not by_ledger == counted == exported:
             raise WarehouseError(

@@ -36,7 +36,7 @@ from whimbrel.project import Silo
 from whimbrel.records import Position, Row, Table, Value
 from whimbrel.spill import DIGEST_BYTES, KeyedDigests
 from whimbrel.warehouse.chunk_rows import in_small_chunks
-from whimbrel.warehouse.engine import Engine
+from whimbrel.warehouse.engine import Engine, count_stored
 from whimbrel.warehouse.json_value import same_json
 from whimbrel.warehouse.ledger import KeptTable
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
@@ -115,17 +115,13 @@ class TableVerify:
             self._folder.mkdir(parents=True)
             try:
                 # The server's estimate may be from before a load: then all keys would be in one partition, in memory.
-                rows = max(estimated_rows, self._count_loaded())
+                with self._engine.session() as session:
+                    rows = max(estimated_rows, count_stored(session, self._kept.table))
                 self._compare(max(1, -(-rows // PARTITION_ROWS)), connection)
             finally:
                 shutil.rmtree(self._folder, ignore_errors=True)
         self.report.seconds = time.monotonic() - began
         return self.report
-
-    def _count_loaded(self) -> int:
-        with self._engine.session() as session:
-            [(rows,)] = session.fetch(f"SELECT COUNT(*) FROM {self._kept.table.quoted}")
-        return int(rows)
 
     def _shape(self, connection: Mysql) -> None:
         """Which columns both sides have now."""
