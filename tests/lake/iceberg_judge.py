@@ -111,12 +111,15 @@ class Judged:
         [schema] = [each for each in self.metadata["schemas"] if each["schema-id"] == snapshot["schema-id"]]
         names = json.loads(self.metadata["properties"]["schema.name-mapping.default"])
         found: list[dict[str, Any]] = []
+        deleted = self.deleted(snapshot)
         for path, count in self.files(snapshot):
             table = pq.read_table(BytesIO(self._bytes(path)))
             assert len(table) == count
-            stored = table.to_pylist()
+            stored = [row for place, row in enumerate(table.to_pylist()) if (path, place) not in deleted]
             found += [_read(schema["fields"], names, row) for row in stored]
-        assert len(found) == int(snapshot["summary"]["total-records"])
+        assert deleted <= {(path, place) for path, count in self.files(snapshot) for place in range(count)}
+        totals = {name: int(snapshot["summary"][f"total-{name}"]) for name in ("records", "position-deletes")}
+        assert totals == {"records": len(found) + len(deleted), "position-deletes": len(deleted)}
         return sorted(found, key=lambda row: str(row.get(key)))
 
     def table(self, snapshot: dict[str, Any]) -> pa.Table:
@@ -129,16 +132,40 @@ class Judged:
         return list(fastavro.reader(BytesIO(self._bytes(location))))
 
     def files(self, snapshot: dict[str, Any]) -> list[tuple[str, int]]:
-        """Live data files with their rows; a snapshot of ours has nothing else."""
+        """Live data files with their rows."""
+        found = [(each["file_path"], each["record_count"]) for each, _ in self._entries(snapshot, 0)]
+        assert len(found) == int(snapshot["summary"]["total-data-files"])
+        return found
+
+    def deleted(self, snapshot: dict[str, Any]) -> set[tuple[str, int]]:
+        """The data files' rows that files of deletions name, by their places."""
+        since = {file["file_path"]: sequence for file, sequence in self._entries(snapshot, 0)}
+        found, entries = list[tuple[str, int]](), self._entries(snapshot, 1)
+        for file, sequence in entries:
+            stored = pq.ParquetFile(BytesIO(self._bytes(file["file_path"])))
+            ids = {each.name: int(each.metadata[b"PARQUET:field_id"]) for each in stored.schema_arrow}
+            assert ids == {"file_path": 2147483546, "pos": 2147483545}
+            assert not any(each.nullable for each in stored.schema_arrow)
+            rows = [(row["file_path"], row["pos"]) for row in stored.read().to_pylist()]
+            assert rows == sorted(rows)
+            bounds = [{each["key"]: each["value"] for each in file[name]} for name in ("lower_bounds", "upper_bounds")]
+            assert [each[2147483546].decode() for each in bounds] == [rows[0][0], rows[-1][0]]
+            assert len(rows) == file["record_count"]
+            found += [(path, place) for path, place in rows if since[path] <= sequence]
+        assert len(set(found)) == len(found), "no row is deleted twice"
+        assert len(entries) == int(snapshot["summary"]["total-delete-files"])
+        return set(found)
+
+    def _entries(self, snapshot: dict[str, Any], content: int) -> list[tuple[dict[str, Any], int]]:
+        """Live files of a kind: 0 of data, 1 of deletions; each with its sequence number."""
         found = []
         for manifest in self._avro(snapshot["manifest-list"]):
-            assert manifest["content"] == 0, "no deletes"
             for entry in self._avro(manifest["manifest_path"]):
-                file = entry["data_file"]
-                assert file["content"] == 0
-                if entry["status"] != 2:
+                file, sequence = entry["data_file"], entry["sequence_number"]
+                assert file["content"] == manifest["content"]
+                if entry["status"] != 2 and file["content"] == content:
                     assert len(self._bytes(file["file_path"])) == file["file_size_in_bytes"]
-                    found.append((file["file_path"], file["record_count"]))
+                    found.append((file, manifest["sequence_number"] if sequence is None else sequence))
         return found
 
 

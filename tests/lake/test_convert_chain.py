@@ -153,8 +153,9 @@ def test_a_file_has_so_many_columns_in_row_groups_and_no_more(
     assert {file.rows for file in done.manifest.files} == {1 if most == 1 else 4}  # rows of three columns
 
 
-def test_files_with_fewer_columns_are_folded_with_others(tmp_path: Path) -> None:
+def test_files_with_fewer_columns_are_folded_with_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that has the columns of now is copied as it is, another one gets what it lacks."""
+    monkeypatch.setattr(fold, "FOLD_SHARE", 0.0)
     expected: dict[str, Any] = {str(number): {"n": number} for number in range(4)}
     add(tmp_path / "e", 0, [full(pk={"S": str(number)}, n={"N": str(number)}) for number in range(4)])
     changes: list[dict[str, dict[str, Any]]] = [
@@ -172,7 +173,7 @@ def test_files_with_fewer_columns_are_folded_with_others(tmp_path: Path) -> None
         ]
         add(tmp_path / "e", moment, lines)
         expected |= some
-        done = from_exports(tmp_path, replace(RULES, whole=True), find_exports(tmp_path / "e"))
+        done = from_exports(tmp_path, RULES, find_exports(tmp_path / "e"))
         assert done
         assert not done.manifest.deltas
         assert rows(tmp_path) == expected

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from whimbrel.lake import counting, datasets
+from whimbrel.lake import datasets, gone
 from whimbrel.lake.counting import count_rows
 from whimbrel.lake.datasets import DELETED, SEQUENCE
 from whimbrel.lake.manifest import DataFile, Field, Manifest
@@ -84,7 +84,7 @@ def test_they_are_counted_as_they_are_read(
     history(items, seed)
     read = datasets.arrow(tmp_path, items.manifest(), list(items.key)).num_rows
     if form in ALONE:
-        monkeypatch.setattr(counting, "bounded", no_duckdb)
+        monkeypatch.setattr(gone, "bounded", no_duckdb)
     assert count_rows(tmp_path, items.manifest()) == read
 
 
@@ -93,7 +93,7 @@ def test_many_changes_are_counted_by_duckdb(tmp_path: Path, monkeypatch: pytest.
     items = Items(tmp_path, form)
     history(items, 1)
     few = count_rows(tmp_path, items.manifest())
-    monkeypatch.setattr(counting, "FEW", 1)
+    monkeypatch.setattr(gone, "FEW", 1)
     assert count_rows(tmp_path, items.manifest()) == few
 
 
@@ -103,3 +103,28 @@ def test_a_key_whose_type_has_grown_is_compared_in_the_type_that_it_has_now(tmp_
     items.write(range(0, KEYS, 2), pk=pa.int64())
     items.write([2, 3], [False, False])
     assert count_rows(tmp_path, items.manifest()) == KEYS // 2 + 1
+
+
+@pytest.mark.parametrize("form", ALONE)
+def test_duckdb_and_arrow_find_the_same_rows_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    items = Items(tmp_path, form)
+    history(items, 2)
+    found = rows_gone(items)
+    monkeypatch.setattr(gone, "FEW", 1)
+    assert rows_gone(items) == found
+    listed = {file.path: pq.read_table(tmp_path / "datasets" / "items" / file.path) for file in items.files}
+    key = list(items.key)
+    left = [
+        row
+        for path, table in listed.items()
+        for place, row in enumerate(table.select(key).to_pylist())
+        if place not in found.get(path, [])
+    ]
+    read = datasets.arrow(tmp_path, items.manifest(), key).to_pylist()
+    assert sorted(map(str, left)) == sorted(map(str, read))
+
+
+def rows_gone(items: Items) -> dict[str, list[int]]:
+    found = [(file.path, rows.to_pylist()) for file, rows in gone.gone(items.folder, items.manifest())]
+    assert found == sorted((path, sorted(rows)) for path, rows in found)
+    return dict(found)

@@ -26,7 +26,7 @@ from whimbrel.lake.manifest import DataFile, Field, Manifest, data_file, iso, ne
 from whimbrel.lake.native import Export, check_file
 from whimbrel.lake.parquet_parts import PartMaker, groups_of, look_at, look_at_all, make_parts
 from whimbrel.lake.refused import FILE as REFUSED
-from whimbrel.lake.refused import Refused, read_refused, reasons_of, refused_lines
+from whimbrel.lake.refused import Refused, reasons_of, refused_lines
 from whimbrel.lake.segments import Part
 from whimbrel.lake.settled import still_refused
 from whimbrel.lake.shared import SharedLake
@@ -43,8 +43,8 @@ Shared = SharedLake | None  # where the lake is in S3
 class ConvertRules:
     """How one table is converted; ``pinned`` are the types that stand in the project file. ``workers`` are threads, and
     0 means one a core: what takes the time, DuckDB and Arrow, leaves the interpreter to the others meanwhile.
-    ``on_items`` is called with the number of items that were read since, from any of them. ``whole``: the data set has
-    no deltas, as others read its files.
+    ``on_items`` is called with the number of items that were read since, from any of them. ``alike``: all files
+    have the types that the data set has, as others read them.
     """
 
     table: str
@@ -54,7 +54,7 @@ class ConvertRules:
     flatten: bool = False
     pinned: Mapping[str, Type] | None = None
     workers: int = 0
-    whole: bool = False
+    alike: bool = False
     on_items: Callable[[int], None] = lambda items: None
 
 
@@ -132,7 +132,7 @@ def from_exports(
         later = _delta(folder, rules, present, export, stop, shared, current=current)
         made = later if made is None else _joined(made, later)
         present, rules = later.manifest, replace(rules, pinned=dict(rules.pinned or {}) | later.types)
-    return _without_deltas(folder, rules, present, shared) if rules.whole and present.deltas else made
+    return made
 
 
 def _joined(made: Converted, later: Converted) -> Converted:
@@ -236,7 +236,7 @@ def _delta(
             gaps=(*present.gaps, gap) if gap else present.gaps,
             applied=export.applied or present.applied,  # what the export does not know was in it before
         )
-        changed = folded(folder, changed, workshop, whole=rules.whole)
+        changed = folded(folder, changed, workshop, alike=rules.alike)
         changed = replace(changed, rows=count_rows(folder, changed))
         return _publish(folder, changed, workshop, parts, refused, columns, current, shared)
 
@@ -347,17 +347,3 @@ def _continues(present: Manifest, rules: ConvertRules, chain: Sequence[Export]) 
         return False
     types = {each.attribute: each.type for each in present.schema}
     return rules.flatten or all(types.get(name, str(kind)) == str(kind) for name, kind in (rules.pinned or {}).items())
-
-
-def _without_deltas(folder: Path, rules: ConvertRules, present: Manifest, shared: Shared) -> Converted:
-    """The same rows again, for readers that know nothing of deltas."""
-    identity = new_id()
-    columns = KnownTypes({each.attribute: parse_type(each.type) for each in present.schema}, rules.key, rules.exclude)
-    with building(folder, rules.name, identity) as workshop:
-        if shared:
-            shared.cache.pin(workshop)
-            shared.have(present)
-        same = replace(present, id=identity, created=iso(datetime.now(UTC)))
-        changed = folded(folder, same, workshop, whole=True)
-        refused = read_refused(folder, present)
-        return _publish(folder, changed, workshop, (), refused, columns, True, shared)

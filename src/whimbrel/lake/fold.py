@@ -17,6 +17,7 @@ from whimbrel.errors import UserError
 from whimbrel.lake import datasets
 from whimbrel.lake.datasets import DELETED, SEQUENCE, path_literal, quoted, typed
 from whimbrel.lake.duck import bounded, give_back
+from whimbrel.lake.gone import last_rows, latest, superseded
 from whimbrel.lake.manifest import DataFile, Manifest, data_file
 from whimbrel.lake.need import need
 from whimbrel.lake.segments import MOST_CHUNKS
@@ -33,13 +34,16 @@ FILE_BYTES = 512 << 20  # of rows, as they are in memory, that become one file o
 SMALL_BYTES, MOST_SMALL = 4 << 20, 16  # of a base's file, and how many of these there may be before they are joined
 
 
-def folded(folder: Path, manifest: Manifest, workshop: Path, *, whole: bool) -> Manifest:
-    """With fewer files, where there are many or much in deltas; without deltas, where it is to be ``whole``."""
+def folded(folder: Path, manifest: Manifest, workshop: Path, *, alike: bool) -> Manifest:
+    """With fewer files, where there are many or much in deltas. ``alike``: no file has columns of other types than the
+    data set, as there are readers who do not convert them.
+    """
     base = [file for file in manifest.files if file.kind == "base"]
     changed, stored = sum(file.rows for file in manifest.deltas), sum(file.rows for file in base)
+    other = [file for file in manifest.files if alike and not has_its_types(folder, manifest, file)]
     with _given_back():
-        if manifest.deltas and (whole or changed > FOLD_SHARE * stored):
-            kept, made = _into_the_base(folder, manifest, workshop)
+        if other or (manifest.deltas and changed > FOLD_SHARE * stored):
+            kept, made = _into_the_base(folder, manifest, workshop, other)
         elif len(manifest.deltas) > MOST_DELTAS:
             kept, made = base, _into_one(folder, manifest, workshop)
         else:
@@ -64,6 +68,13 @@ def check_unique(name: str, home: Path, files: Sequence[str], key: Sequence[str]
         raise UserError(message, place=name, hint="Are files of two scans together, or a file and its copy?")
 
 
+def has_its_types(folder: Path, manifest: Manifest, file: DataFile) -> bool:
+    """Whether each column that the file has is of the data set's type there."""
+    stored = need("pyarrow.parquet", "lake").read_schema(datasets.home(folder, manifest.name) / file.path)
+    kinds = {each.name: arrow_type(parse_type(each.type)) for each in manifest.schema}
+    return all(stored.field(name).type == kind for name, kind in kinds.items() if name in stored.names)
+
+
 @contextmanager
 def _given_back() -> Iterator[None]:
     """What Arrow frees goes back to the system: its own allocator would keep some tens of megabytes of it."""
@@ -80,61 +91,34 @@ def _given_back() -> Iterator[None]:
 def _into_one(folder: Path, manifest: Manifest, workshop: Path) -> list[DataFile]:
     """All deltas as one, or as few where they have very much."""
     with bounded(workshop) as connection, _Copy(connection, manifest, workshop / "delta-folded", "delta") as copy:
-        connection.execute(f"CREATE TEMP TABLE latest AS {_latest(folder, manifest)}")
+        connection.execute(f"CREATE TEMP TABLE latest AS {latest(folder, manifest)}")
         for file in manifest.deltas:
-            copy.add(datasets.home(folder, manifest.name) / file.path, _last_rows(file), keep=True)
+            copy.add(datasets.home(folder, manifest.name) / file.path, last_rows(file), keep=True)
     return copy.files()
 
 
-def _into_the_base(folder: Path, manifest: Manifest, workshop: Path) -> tuple[list[DataFile], list[DataFile]]:
-    """The base's files that stay, and new ones. One that has every row still stays, unless many are small."""
+def _into_the_base(
+    folder: Path, manifest: Manifest, workshop: Path, other: Sequence[DataFile]
+) -> tuple[list[DataFile], list[DataFile]]:
+    """The base's files that stay, and new ones. One that has every row still stays, unless it is of those with
+    ``other`` types, or many are small.
+    """
     kept, home = list[DataFile](), datasets.home(folder, manifest.name)
     base = [file for file in manifest.files if file.kind == "base"]
     few = sum(file.bytes < SMALL_BYTES for file in base) <= MOST_SMALL
     with bounded(workshop) as connection, _Copy(connection, manifest, workshop / "part-folded", "base") as copy:
-        connection.execute(f"CREATE TEMP TABLE latest AS {_latest(folder, manifest)}")
+        if manifest.deltas:
+            connection.execute(f"CREATE TEMP TABLE latest AS {latest(folder, manifest)}")
         for file in base:
-            gone = _superseded(folder, manifest, file)
-            if (few or file.bytes >= SMALL_BYTES) and not connection.execute(f"{gone} LIMIT 1").fetchall():
+            gone = superseded(folder, manifest, file) if manifest.deltas else "SELECT 0 AS row WHERE false"
+            stays = file not in other and (few or file.bytes >= SMALL_BYTES)
+            if stays and not connection.execute(f"{gone} LIMIT 1").fetchall():
                 kept.append(file)
             else:
                 copy.add(home / file.path, gone, keep=False)
         for file in manifest.deltas:
-            copy.add(home / file.path, f"{_last_rows(file)} AND NOT deleted", keep=True)
+            copy.add(home / file.path, f"{last_rows(file)} AND NOT deleted", keep=True)
     return kept, copy.files()
-
-
-def _last_rows(file: DataFile) -> str:
-    return f"SELECT row FROM latest WHERE path = {datasets.literal(file.path)}"
-
-
-def _latest(folder: Path, manifest: Manifest) -> str:
-    """Of each key in the deltas its last row: the file, the row's number in it, and the key."""
-    key = _key(manifest)
-    marks = (f"{quoted(DELETED)} AS deleted", f"{quoted(SEQUENCE)} AS sequence")
-    rows = " UNION ALL ".join(
-        f"SELECT {datasets.literal(file.path)} AS path, {_numbered(folder, manifest, file, *marks)}"
-        for file in manifest.deltas
-    )
-    order = f"OVER (PARTITION BY {key} ORDER BY sequence DESC)"
-    return f"SELECT path, row, {key}, deleted FROM ({rows}) QUALIFY row_number() {order} = 1"
-
-
-def _superseded(folder: Path, manifest: Manifest, file: DataFile) -> str:
-    return f"SELECT row FROM (SELECT {_numbered(folder, manifest, file)}) SEMI JOIN latest USING ({_key(manifest)})"
-
-
-def _numbered(folder: Path, manifest: Manifest, file: DataFile, *more: str) -> str:
-    """What to select of a file: each row's number, its key, and ``more``."""
-    types = datasets.sql_types(manifest)
-    listed = [f"{quoted(name)}::{types[name]} AS key{number}" for number, name in enumerate(manifest.key)]
-    path = path_literal(datasets.home(folder, manifest.name) / file.path)
-    return f"{', '.join(['file_row_number AS row', *listed, *more])} FROM read_parquet({path}, file_row_number = true)"
-
-
-def _key(manifest: Manifest) -> str:
-    """Its columns, under names of ours: the data set's may be any, ``row`` and ``path`` among them."""
-    return ", ".join(f"key{number}" for number in range(len(manifest.key)))
 
 
 class _Copy:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from uuid import uuid4
 
 from pyiceberg.catalog import MetastoreCatalog
 from pyiceberg.exceptions import (
@@ -20,22 +21,30 @@ from pyiceberg.exceptions import (
     TableAlreadyExistsError,
     ValidationError,
 )
-from pyiceberg.io.pyarrow import parquet_file_to_data_file
 from pyiceberg.manifest import DataFile as IcebergFile
+from pyiceberg.manifest import DataFileContent
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table, TableProperties, Transaction
+from pyiceberg.table.name_mapping import MappedField, NameMapping
 from pyiceberg.table.snapshots import Snapshot
 
 from whimbrel.dynamodb.session import translate
 from whimbrel.errors import Locked, StateError, UserError
 from whimbrel.lake import datasets
+from whimbrel.lake.fold import has_its_types
+from whimbrel.lake.gone import gone
+from whimbrel.lake.iceberg_entries import data_file, deletion_file, deletions
 from whimbrel.lake.iceberg_files import LakePlace, of_another_lake, open_catalog, place_of
 from whimbrel.lake.iceberg_schema import schema_of, shape
+from whimbrel.lake.iceberg_snapshot import NextSnapshot, files_in
 from whimbrel.lake.manifest import DataFile, Manifest
 from whimbrel.lake.opened import OpenLake
 from whimbrel.lake.snapshot import IcebergSnapshot
 from whimbrel.project import Project
 
 DATASET, AS_OF = "whimbrel.dataset-id", "whimbrel.as-of"  # in a snapshot's summary
+# What a delta has beside the table's columns, under ids that no column gets: pyiceberg reads no file with other names.
+_OF_DELTAS = {datasets.DELETED: 2_000_000_001, datasets.SEQUENCE: 2_000_000_002}
 _TRIES = 10  # while others add snapshots
 _PROPERTIES = {
     # Added to a snapshot that it has not seen, ours would list the files of both: never tried again by pyiceberg.
@@ -89,7 +98,11 @@ class _Keeper:
         leaving = {each.id for each in datasets.too_old(folder, self._name, keep, keep_days)}
         table = self.load()
         for each in waiting([each for each in there if each.id not in leaving], now, _published(table)):
-            table = self._add(table, each)
+            self._lake.have(each)
+            if all(has_its_types(folder, each, file) for file in each.files):
+                table = self._add(table, each)
+            elif each.id == now.id:
+                raise _of_other_types(each)
         assert table
         last = table.current_snapshot()
         if last is None or _dataset(last) < now.id:
@@ -117,11 +130,7 @@ class _Keeper:
         return UserError(message, place=".".join(self._identifier), hint=hint)
 
     def _add(self, table: Table | None, manifest: Manifest) -> Table:
-        """One snapshot, of exactly the files of the data set."""
-        if manifest.deltas:
-            hint = f"Make it whole: whimbrel convert {manifest.table}"
-            raise UserError("the data set has deltas, which Iceberg does not read", place=manifest.id, hint=hint)
-        self._lake.have(manifest)
+        """One snapshot, of exactly the files of the data set, and of its rows."""
         if table is not None and not _takes(table, manifest):
             self._began_again = True
             old = _files_of(table)
@@ -132,21 +141,39 @@ class _Keeper:
             table = self._catalog.create_table(
                 self._identifier, schema_of(manifest), location=self._location, properties=_PROPERTIES
             )
-        there = {task.file.file_path: task.file for task in table.scan().plan_files()}
-        wanted = {f"{self._location}/{each.path}": each for each in manifest.files}
+        there = {file.file_path for file in files_in(table.current_snapshot(), table.io)}
+        listed = {f"{self._location}/{each.path}": each for each in manifest.files}
         with table.transaction() as change:
             _grow(change, manifest)
+            schema = change.table_metadata.schema()
+            new = [self._registered(path, file, schema) for path, file in listed.items() if path not in there]
+            deletions = self._deletions(manifest)
             summary = {DATASET: manifest.id, AS_OF: manifest.as_of}
-            with change.update_snapshot(snapshot_properties=summary).overwrite() as snapshot:
-                for path, file in wanted.items():
-                    if path not in there:
-                        snapshot.append_data_file(_registered(table, change, path, file))
-                for path, gone in there.items():
-                    if path not in wanted:
-                        snapshot.delete_data_file(gone)
+            NextSnapshot(change, table, [*new, *deletions], there - set(listed), summary).commit()
         _check(table, manifest)
         self._added += 1
         return table
+
+    def _registered(self, location: str, file: DataFile, schema: Schema) -> IcebergFile:
+        path = datasets.home(self._lake.folder, self._name) / file.path
+        found = data_file(path, location, schema)
+        if (found.record_count, found.file_size_in_bytes) != (file.rows, file.bytes):
+            message = (
+                f"has {found.record_count} rows in {found.file_size_in_bytes} bytes, not {file.rows} in {file.bytes}"
+            )
+            raise StateError(message, place=location, hint="Convert the exports again.")
+        return found
+
+    def _deletions(self, manifest: Manifest) -> list[IcebergFile]:
+        """Files that delete what is in the data set's files and not a row of it. They say it of all files each time, so
+        a snapshot has none of earlier ones.
+        """
+        made = []
+        for data, rows, paths in deletions(gone(self._lake.folder, manifest), self._location):
+            location = f"{self._location}/metadata/{manifest.id}-{uuid4()}-deletes.parquet"
+            self._place.write(location, data)
+            made.append(deletion_file(location, len(data), rows, paths))
+        return made
 
     def _expire(self, table: Table, leaving: Collection[str]) -> Table:
         going = [each.snapshot_id for each in table.metadata.snapshots if _dataset(each) in leaving]
@@ -169,13 +196,12 @@ class _Keeper:
 def waiting(there: Sequence[Manifest], now: Manifest, published: Collection[str]) -> list[Manifest]:
     """The data sets that are not in the table yet, oldest first, up to the one that is current ``now``.
 
-    One that was made beside the current one, as of an earlier time, was never published; and one with deltas, from
-    before the table was asked for, cannot be read by others.
+    One that was made beside the current one, as of an earlier time, was never published.
     """
     newest, highest, found = max(published, default=""), "", list[Manifest]()
     for each in there:
         is_late, highest = each.as_of >= highest, max(highest, each.as_of)
-        if newest < each.id <= now.id and (each.id == now.id or (is_late and not each.deltas)):
+        if newest < each.id <= now.id and (each.id == now.id or is_late):
             found.append(each)
     return found
 
@@ -210,15 +236,9 @@ def _grow(change: Transaction, manifest: Manifest) -> None:
     grown = change.table_metadata.schema()
     if shape(grown) != shape(wanted):
         raise ValueError(f"the columns of {manifest.id} do not extend those of the table")
-    change.set_properties({TableProperties.DEFAULT_NAME_MAPPING: grown.name_mapping.model_dump_json()})
-
-
-def _registered(table: Table, change: Transaction, path: str, file: DataFile) -> IcebergFile:
-    found = parquet_file_to_data_file(table.io, change.table_metadata, path)
-    if (found.record_count, found.file_size_in_bytes) != (file.rows, file.bytes):
-        message = f"has {found.record_count} rows in {found.file_size_in_bytes} bytes, not {file.rows} in {file.bytes}"
-        raise StateError(message, place=path, hint="Convert the exports again.")
-    return found
+    others = [MappedField.model_validate({"field-id": number, "names": [name]}) for name, number in _OF_DELTAS.items()]
+    names = NameMapping([*grown.name_mapping, *others])
+    change.set_properties({TableProperties.DEFAULT_NAME_MAPPING: names.model_dump_json()})
 
 
 def _check(table: Table, manifest: Manifest) -> None:
@@ -226,7 +246,7 @@ def _check(table: Table, manifest: Manifest) -> None:
     assert snapshot
     assert snapshot.summary
     totals = snapshot.summary.additional_properties
-    rows, files = int(totals["total-records"]), int(totals["total-data-files"])
+    rows, files = int(totals["total-records"]) - int(totals["total-position-deletes"]), int(totals["total-data-files"])
     if (_dataset(snapshot), rows, files) != (manifest.id, manifest.rows, len(manifest.files)):
         message = f"its snapshot has {rows} rows in {files} files, not {manifest.rows} in {len(manifest.files)}"
         raise StateError(message, place=manifest.id, hint="Drop the table: the next `convert` makes it again.")
@@ -237,7 +257,14 @@ def _files_of(table: Table) -> set[str]:
     found = {table.metadata_location, *(each.metadata_file for each in table.metadata.metadata_log)}
     for each in table.metadata.snapshots:
         found |= {each.manifest_list, *(listed.manifest_path for listed in each.manifests(table.io))}
+        found |= {file.file_path for file in files_in(each, table.io) if file.content != DataFileContent.DATA}
     return found
+
+
+def _of_other_types(manifest: Manifest) -> UserError:
+    """From before the table was asked for: later ones are made so that others can read them."""
+    hint = f"Make them again: whimbrel convert --again {manifest.table}"
+    return UserError("files of the data set have columns of other types than it has now", place=manifest.id, hint=hint)
 
 
 @contextmanager

@@ -74,7 +74,7 @@ class LakePlace:
 
 
 class LakeFiles(FileIO):  # type: ignore[misc]  # not everybody has it
-    """A LakePlace as pyiceberg asks for it. Parquet files are read on this machine, where they were made or fetched."""
+    """A LakePlace as pyiceberg asks for it."""
 
     def __init__(self, properties: Any) -> None:
         super().__init__(properties)
@@ -107,8 +107,6 @@ class _Input(InputFile):  # type: ignore[misc]  # not everybody has it
         return True
 
     def open(self, seekable: bool = True) -> IO[bytes]:
-        if self.location.endswith(".parquet"):
-            return (self._place.folder / self._place.name(self.location)).open("rb")
         return BytesIO(self._place.read(self.location))
 
 

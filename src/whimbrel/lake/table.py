@@ -289,8 +289,8 @@ def rules_of(rule: Dataset, key: tuple[str, ...], again: bool = False) -> Conver
         except ValueError as error:
             place = f"dataset {rule.name}: columns.{name}"
             raise UserError(str(error), place=place, hint="See docs/lake.md.") from None
-    whole = bool(rule.publish)
-    return ConvertRules(rule.table, rule.name, rule.key or key, rule.exclude, rule.flatten, pinned, whole=whole)
+    alike = bool(rule.publish)
+    return ConvertRules(rule.table, rule.name, rule.key or key, rule.exclude, rule.flatten, pinned, alike=alike)
 
 
 def _check_name(project: Project, lake: OpenLake, name: str) -> None:
