@@ -51,7 +51,6 @@ class NextSnapshot(UpdateTableMetadata["NextSnapshot"]):  # type: ignore[misc]  
         super().__init__(change)
         self._table, self._new, self._leaving, self._properties = table, new, leaving, properties
         self._id, self._gone = change.table_metadata.new_snapshot_id(), list[DataFile]()
-        self.written: list[str] = []
 
     def _commit(self) -> UpdatesAndRequirements:
         metadata = self._transaction.table_metadata
@@ -112,8 +111,7 @@ class NextSnapshot(UpdateTableMetadata["NextSnapshot"]):  # type: ignore[misc]  
         return writer.to_manifest_file()
 
     def _location(self, name: str) -> str:
-        self.written.append(self._table.location_provider().new_metadata_location(name))
-        return self.written[-1]
+        return str(self._table.location_provider().new_metadata_location(name))
 
     def _summary(self, parent: Snapshot | None) -> Summary:
         schema, collected = self._transaction.table_metadata.schema(), SnapshotSummaryCollector()
