@@ -7,6 +7,8 @@ longer than to look through a million keys.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +32,8 @@ def gone(folder: Path, manifest: Manifest) -> Gone:
     """The numbers of these rows in each file, ascending, where there are any; the files by their paths."""
     if not manifest.deltas:
         return
-    found = _by_arrow if are_few(folder, manifest) else _by_duckdb
-    for file, rows in found(folder, manifest):
+    found = _by_arrow(folder, replace(manifest, rows=0)) if are_few(folder, manifest) else _by_duckdb(folder, manifest)
+    for file, rows in found:
         if len(rows):
             yield file, rows
 
@@ -56,7 +58,8 @@ def _by_path(manifest: Manifest) -> list[DataFile]:
     return sorted(manifest.files, key=lambda file: file.path)
 
 
-def _by_arrow(folder: Path, manifest: Manifest) -> Gone:
+@lru_cache(1)  # a conversion counts the rows, and an Iceberg table asks which they are; files never change
+def _by_arrow(folder: Path, manifest: Manifest) -> list[tuple[DataFile, pyarrow.Array]]:
     pa, place, key = need("pyarrow", "lake"), home(folder, manifest.name), list(manifest.key)
     # Of each key in the deltas: its last number, whether it is deleted, and where that is.
     latest: dict[tuple[Any, ...], tuple[int, bool, str, int]] = {}
@@ -73,12 +76,14 @@ def _by_arrow(folder: Path, manifest: Manifest) -> Gone:
     for _, deleted, path, row in latest.values():
         if not deleted:
             stays.setdefault(path, set()).add(row)
+    found = list[tuple[DataFile, Any]]()
     for file in _by_path(manifest):
         if file.kind == "delta":
             there = stays.get(file.path, ())
-            yield file, pa.array([row for row in range(file.rows) if row not in there], pa.int64())
+            found.append((file, pa.array([row for row in range(file.rows) if row not in there], pa.int64())))
         else:
-            yield file, pa.concat_arrays(_among(changed, place, file, key))
+            found.append((file, pa.concat_arrays(_among(changed, place, file, key))))
+    return found
 
 
 def _among(changed: pyarrow.Table, place: Path, file: DataFile, key: Sequence[str]) -> list[pyarrow.Array]:
