@@ -103,6 +103,31 @@ def test_an_item_that_the_server_refuses_keeps_all_its_rows_and_may_be_accepted(
     assert not equal(site, accepted(site))
 
 
+def test_a_row_that_the_filter_leaves_out_is_neither_written_nor_deleted(
+    mariadb: MariaDB, streams: StreamsServer, tmp_path: Path
+) -> None:
+    """No item has line 4. One takes its primary key, another its value in a unique index."""
+    site = orders(mariadb, streams, tmp_path, where="n <> 4")
+    before = site.whole_rows("line")
+    starts = site.mark("start")
+    site.put(order(1, (3, 3, "c3"), (4, 9, "mine"), (5, 5, "c5")))
+    site.put(order(2, (6, 6, "c4"), (7, 7, "c7"), (8, 8, "c8")))
+    site.drain(site.reverse(starts))
+    told = letters(site)
+    assert sorted(told) == ["ORDER#1", "ORDER#2"]
+    assert all(f"row (4,) of {site.database}.line is in the way" in reason for reason in told.values())
+    assert reconcile(site.beside()).letters == 2
+    assert not equal(site)
+    assert equal(site, accepted(site))
+    assert site.whole_rows("line") == before
+    site.put(order(1, (3, 3, "c3")))
+    site.delete({"pk": {"S": "ORDER#2"}})
+    site.drain(site.reverse(starts))
+    assert reconcile(site.beside()).letters == 0
+    assert equal(site)
+    assert site.whole_rows("line") == before[:5]
+
+
 @pytest.mark.parametrize("entries", ["unreadable", "refused"])
 def test_an_item_that_was_refused_and_deleted_is_gone_though_expired_ones_stay(
     mariadb: MariaDB, streams: StreamsServer, tmp_path: Path, entries: str

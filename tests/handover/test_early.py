@@ -198,14 +198,15 @@ def test_no_item_is_compared_while_a_writer_that_found_no_row_may_take_its(
         writer.write([ItemChange(Lane("s", "s", lane), 1, "shop", key, changes)], {}, lambda refused: None)
 
     slow, quick = beside.writer(), beside.writer()
-    looked, go, note_former = threading.Event(), threading.Event(), slow._note_former
+    looked, go, look_at_former = threading.Event(), threading.Event(), slow._look_at_former
 
-    def note_slowly(*given: Any) -> None:
-        note_former(*given)
+    def look_slowly(*given: Any) -> Any:
+        found = look_at_former(*given)
         looked.set()
         assert go.wait(60)
+        return found
 
-    monkeypatch.setattr(slow, "_note_former", note_slowly)
+    monkeypatch.setattr(slow, "_look_at_former", look_slowly)
     with closing(slow), closing(quick):
         writing = threading.Thread(target=write, args=(slow, 1, order(1, *own[3:6]), first))
         writing.start()

@@ -24,7 +24,7 @@ def streams(tmp_path: Path) -> Iterator[StreamsServer]:
         yield server
 
 
-def orders(source: SqlServer, streams: StreamsServer, folder: Path) -> Site:
+def orders(source: SqlServer, streams: StreamsServer, folder: Path, where: str = "") -> Site:
     database = source.new_database()
     rows = [f"({n}, {n // 3}, {n}, 'c{n}', {n})" for n in range(9)]
     source.execute(TABLE, f"INSERT INTO line VALUES {', '.join(rows)}", database=database)
@@ -37,6 +37,7 @@ def orders(source: SqlServer, streams: StreamsServer, folder: Path) -> Site:
         entry_as="map",
         entry_into="lines",
         exclude=("memo",),
+        filter=where,
     )
     site = Site(source, database, streams, folder / "state", (rule,))
     site.load()

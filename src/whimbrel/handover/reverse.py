@@ -327,8 +327,12 @@ def inverses_of(
     bearers, copies = parted(every)
     for mapping in (each.mapping for each in bearers):
         name, key = mapping.table.full_name, set(mapping.table.primary_key)
-        moves = not key.issuperset(mapping.group_columns)
-        destinations[name] = replace(destinations[name], item_of=partial(_item_of, mapping), moves=moves)
+        destinations[name] = replace(
+            destinations[name],
+            item_of=partial(_item_of, mapping),
+            moves=not key.issuperset(mapping.group_columns),
+            filtered=bool(mapping.seen.filtered_by),
+        )
     inverses = {}
     for target in by_target([each.mapping for each in every]):
         if targets is None or target in targets:

@@ -26,6 +26,7 @@ class Destination:
     columns, None where a part is an expression or a prefix. ``row_alias``: the server is MySQL 8.0.19 or later, where
     VALUES() is deprecated. ``item_of`` gives the target and the ``item.key_id`` of the item that a row, by its columns'
     names, is part of. ``moves``: the primary key alone does not say which, so a put may take a row from another item.
+    ``filtered``: some rows are left out of all items. Nobody has them at DynamoDB, so nothing there may change one.
     """
 
     table: Table
@@ -34,6 +35,7 @@ class Destination:
     row_alias: bool
     item_of: ItemOf = lambda _: None
     moves: bool = False
+    filtered: bool = False
 
     @property
     def name(self) -> str:
@@ -44,6 +46,10 @@ class Destination:
         """Whether nothing but equal primary keys can make two rows meet: only then may a row be found by INSERT."""
         key = [self.table.column(name) for name in self.table.primary_key]
         return not self.uniques and not any(column.kind in _INEXACT for column in key)
+
+    def leaves_out(self, row: Mapping[str, Value]) -> bool:
+        """Whether the filter leaves out a whole row of the source."""
+        return self.filtered and self.item_of(row) is None
 
     def unmapped(self, columns: Iterable[str]) -> list[Column]:
         """The columns that a put of ``columns`` leaves alone, and that could be written."""

@@ -138,8 +138,8 @@ class RowWriter:
         pass_gate(connection, self._source.database, self._epoch)
         for kept in self._kept.aside():
             if is_gone(kept.table, kept.values):
-                table = self._destinations[kept.table].table
-                self._kept.let_go(table, tuple(kept.values[name] for name in table.primary_key))
+                to = self._destinations[kept.table]
+                self._kept.let_go(to.table, _key(to, kept.values))
         self._execute(connection, "COMMIT")
 
     def settle_aside_patiently(self) -> int:
@@ -192,12 +192,15 @@ class RowWriter:
         return None
 
     def _write_all(self, connection: Mysql, items: Sequence[ItemChange]) -> None:
-        self._note_former(connection, items)
+        left_out = self._look_at_former(connection, items)
         bulk = BulkRows(self._kept, lambda statement: self._execute(connection, statement), self._put)
         for item in items:
             for change in item.changes:
                 to = self._destinations[change.table.full_name]
-                if to.bulk:
+                if (to.table.full_name, change.key) in left_out:
+                    if change.values is not None:
+                        raise Unwritable(_left_out(to, change.key))
+                elif to.bulk:
                     bulk.add(to, change)
                 elif change.values is None:
                     self._delete(to, change)
@@ -205,13 +208,16 @@ class RowWriter:
                     self._put(to, change)
         bulk.flush()
 
-    def _note_former(self, connection: Mysql, items: Sequence[ItemChange]) -> None:
-        """The items whose rows are about to be written or deleted, though nobody has changed them: whatever becomes of
-        their rows, a rollback looks at them. Before the first row is written.
+    def _look_at_former(self, connection: Mysql, items: Sequence[ItemChange]) -> set[tuple[str, Row]]:
+        """Before the first row is written: notes the items whose rows are about to be written or deleted, though nobody
+        has changed them. Whatever becomes of their rows, a rollback looks at them. Returns, by table and primary key,
+        the rows that the filter leaves out.
         """
+        left_out = set[tuple[str, Row]]()
         keys: dict[str, dict[Row, Destination]] = {}
         for change in (each for item in items for each in item.changes):
-            if (to := self._destinations[change.table.full_name]).moves:
+            to = self._destinations[change.table.full_name]
+            if to.moves or to.filtered:
                 keys.setdefault(to.table.full_name, {})[change.key] = to
         for several in keys.values():
             listed = list(several)
@@ -219,7 +225,10 @@ class RowWriter:
                 part = listed[start : start + _FORMER_AT_ONCE]
                 to = several[part[0]]
                 condition = " OR ".join(f"({at_key(to.table, key)})" for key in part)
-                self._touch(to, whole_rows(connection, to.table, condition))
+                rows = whole_rows(connection, to.table, condition)
+                self._touch(to, rows)
+                left_out |= {(to.table.full_name, _key(to, row)) for row in rows if to.leaves_out(row)}
+        return left_out
 
     def _touch(self, to: Destination, rows: Iterable[Mapping[str, Value]]) -> None:
         self._former.update(item for row in rows if (item := to.item_of(row)))
@@ -259,6 +268,8 @@ class RowWriter:
             raise Unwritable(f"another row is in the way, by an index of expressions or prefixes: {reason}")
         condition = f"({meeting}) AND NOT ({at_key(to.table, change.key)})"
         taken = self._kept.keep(to, condition, aside=True)
+        if left_out := [row for row in taken if to.leaves_out(row)]:
+            raise Unwritable(f"{_left_out(to, _key(to, left_out[0]))}: {reason}")
         self._touch(to, taken)
         self.aside += len(taken)
         if taken:
@@ -280,7 +291,7 @@ class RowWriter:
             self._run(insert(to, said))
         except (Unwritable, _Duplicate):
             return False
-        self._kept.remove(to.table, tuple(values[name] for name in to.table.primary_key))
+        self._kept.remove(to.table, _key(to, values))
         self._touch(to, [values])
         return True
 
@@ -329,6 +340,14 @@ class RowWriter:
         for _, code, text in warnings:
             if code != Code.WARN_DEPRECATED_SYNTAX:
                 raise Unwritable(str(text))
+
+
+def _key(to: Destination, row: Mapping[str, Value]) -> Row:
+    return tuple(row[name] for name in to.table.primary_key)
+
+
+def _left_out(to: Destination, key: Row) -> str:
+    return f"row {key} of {to.table.full_name} is in the way, which the table's filter leaves out of all items"
 
 
 class _Duplicate(Unwritable):
