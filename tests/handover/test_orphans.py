@@ -32,6 +32,29 @@ TABLES = (
 )
 
 
+@pytest.mark.slow
+def test_a_row_that_is_left_out_is_kept_where_an_item_takes_its_unique_value(
+    mariadb: SqlServer, ministack: Ministack, tmp_path: Path
+) -> None:
+    """Order 2 has the number that the application gives to order 1 of the same shop."""
+    work = with_a_way_back(tmp_path, mariadb, ministack, "orders", GROUP.replace("PRODUCT", unique("product")), CUTOVER)
+    work.source.execute(*TABLES, "ALTER TABLE orders ADD UNIQUE (n)", database=work.database)
+    work.call("migrate", "--until-caught-up")
+    work.verify()
+    work.call("cutover", "--yes", "--json", "--until-open")
+    client = ministack.client()
+    shop: Any = client.get_item(TableName=work.target, Key={"shop": {"N": "1"}})["Item"]
+    shop["orders"]["M"]["1"]["M"]["n"] = {"N": "20"}
+    client.put_item(TableName=work.target, Item=shop)
+    said = work.call("rollback", "--yes", code=3).output
+    assert "1 rows stand in the way of others by a unique key of the source" in said
+    shop["orders"]["M"]["1"]["M"]["n"] = {"N": "11"}
+    client.put_item(TableName=work.target, Item=shop)
+    work.call("rollback", "--yes")
+    rows: Any = work.source.execute("SELECT id, shop, product_id, n FROM orders ORDER BY id", database=work.database)
+    assert list(rows) == [(1, 1, 7, 11), (2, 1, 99, 20), (3, 2, 7, 30), (4, 1, 7, 40)]
+
+
 @pytest.mark.parametrize("comes", [False, True])
 def test_rows_that_are_left_out_stay_at_the_source(
     mariadb: SqlServer, ministack: Ministack, tmp_path: Path, comes: bool

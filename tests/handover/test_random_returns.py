@@ -1,6 +1,7 @@
 """Random histories of an application at DynamoDB, followed back into the source while they are compared with its rows:
 rows move between items, in one write or in several, stand in each other's way, are refused, corrected and deleted; the
-stream is begun again, and its shards split. Then the source is given back, written to, and cut over again.
+stream is begun again, and its shards split. Some tables have a filter, and rows that no item has. Then the source is
+given back, written to, and cut over again.
 
 The judge knows only what the application wrote, and reads the source by plain SQL: if a table can hold it, the source
 has it and nothing else; if not, nobody may say that the two sides are equal.
@@ -14,6 +15,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,12 +65,15 @@ def attributes(line: Line) -> Item:
 
 
 class Shape(NamedTuple):
-    """``key`` says the item that a line is in, ``entry`` writes it there. ``moves``: two items may have one line."""
+    """``key`` says the item that a line is in, ``entry`` writes it there. ``moves``: two items may have one line.
+    ``filtered``: a line whose ``n`` is negative is in no item.
+    """
 
     rule: Callable[[str], TableRule]
     key: Callable[[Place], Item]
     entry: Callable[[Item, Place, Line], None]
     moves: bool = True
+    filtered: bool = False
 
 
 def group(database: str) -> TableRule:
@@ -84,6 +90,10 @@ def single(database: str) -> TableRule:
     return TableRule(f"{database}.line", "shop", "record", KeyRule("id", "${id}", "N"), exclude=("memo",))
 
 
+def filtered(rule: Callable[[str], TableRule]) -> Callable[[str], TableRule]:
+    return lambda database: replace(rule(database), filter="n >= 0")
+
+
 def in_map(item: Item, place: Place, line: Line) -> None:
     item.setdefault("lines", {"M": {}})["M"][str(place.id)] = {"M": attributes(line)}
 
@@ -96,21 +106,31 @@ def group_key(place: Place) -> Item:
     return {"pk": {"S": f"G#{place.group}"}}
 
 
+def single_key(place: Place) -> Item:
+    return {"id": {"N": str(place.id)}}
+
+
 SHAPES = {
     "group": Shape(group, group_key, in_map),
     "record": Shape(record, lambda at: {**group_key(at), "sk": {"N": str(at.id)}}, as_item),
-    "single": Shape(single, lambda at: {"id": {"N": str(at.id)}}, as_item, moves=False),
+    "single": Shape(single, single_key, as_item, moves=False),
+    "group-filtered": Shape(filtered(group), group_key, in_map, filtered=True),
+    "single-filtered": Shape(filtered(single), single_key, as_item, moves=False, filtered=True),
 }
 
 
 class Application:
-    """``lines`` is what was acknowledged; ``strange`` are keys of items with an attribute that nobody knows."""
+    """``lines`` is what was acknowledged, ``left_out`` what only the source has; ``strange`` are keys of items with an
+    attribute that nobody knows.
+    """
 
     def __init__(
-        self, site: Site, streams: StreamsServer, shape: Shape, chance: random.Random, lines: Lines, *, unique: bool
+        self, site: Site, streams: StreamsServer, shape: Shape, chance: random.Random, every: Lines, *, unique: bool
     ) -> None:
+        """``every`` line that the source has."""
         self.site, self.streams, self.shape, self.chance, self.unique = site, streams, shape, chance, unique
-        self.lines = dict(lines)
+        self.left_out = {place: line for place, line in every.items() if shape.filtered and line.n < 0}
+        self.lines = {place: line for place, line in every.items() if place not in self.left_out}
         self.strange: set[str] = set()
         self._codes = 0
 
@@ -139,7 +159,8 @@ class Application:
             self.lines[place] = Line(self.chance.randrange(99), self.code())
             return self.write(place)
         place = self.chance.choice(sorted(self.lines))
-        deed = self.chance.choice(["update", "delete", "move", "copy", "swap", "spoil", "long", "correct", "correct"])
+        deeds = ["update", "delete", "move", "copy", "swap", "spoil", "long", "correct", "correct"]
+        deed = self.chance.choice([*deeds, *["hide"] * self.shape.filtered])
         return getattr(self, deed)(place)
 
     def update(self, place: Place) -> None:
@@ -172,6 +193,11 @@ class Application:
         self.lines[place] = Line(1, "much too long")
         self.write(place)
 
+    def hide(self, place: Place) -> None:
+        """No item may be so."""
+        self.lines[place] = self.lines[place]._replace(n=-2)
+        self.write(place)
+
     def spoil(self, place: Place) -> None:
         self.strange.add(str(self.shape.key(place)))
         self.write(place)
@@ -183,21 +209,24 @@ class Application:
     # -- what a table can hold ---------------------------------------------------------------------------------------
 
     def fits(self) -> bool:
-        ids = Counter(place.id for place in self.lines)
-        codes = Counter(line.code for line in self.lines.values())
+        ids = Counter(place.id for place in (*self.lines, *self.left_out))
+        codes = Counter(line.code for line in (*self.lines.values(), *self.left_out.values()))
+        hidden = self.shape.filtered and any(line.n < 0 for line in self.lines.values())
         doubled = max(ids.values(), default=0) > 1 or (self.unique and max(codes.values(), default=0) > 1)
-        return not (doubled or self.strange or any(len(line.code) > 9 for line in self.lines.values()))
+        return not (doubled or hidden or self.strange or any(len(line.code) > 9 for line in self.lines.values()))
 
     def correct_all(self) -> None:
         self.strange.clear()
         touched = set(self.lines)
-        seen: set[int] = set()
+        seen = {place.id for place in self.left_out}
         for place in sorted(self.lines, key=lambda _: self.chance.random()):
             if place.id in seen:
                 del self.lines[place]
             seen.add(place.id)
-        for number, place in enumerate(self.lines):
-            self.lines[place] = self.lines[place]._replace(code=f"d{number}")
+        taken = {line.code for line in self.left_out.values()}
+        free = (code for number in count() if (code := f"d{number}") not in taken)
+        for place, line in self.lines.items():
+            self.lines[place] = Line(abs(line.n), next(free))
         self.write(*touched)
         assert self.fits()
 
@@ -215,7 +244,7 @@ class Returns:
         """Written to at the source, cut over, written to at DynamoDB, and given back."""
         self.epoch += 1
         self._write_to_the_source()
-        application = self._application(self._loaded())
+        application = self._loaded()
         memos = {number: memo for number, *_, memo in self._rows()}
         starts = self.site.mark(f"start-{self.epoch}")
         for _ in range(self.chance.randrange(1, 4)):
@@ -234,7 +263,8 @@ class Returns:
                 application.correct_all()
             assert self._is_given_back(starts), (self.letters(), application.lines)
         assert application.fits(), application.lines
-        wanted = [(at.id, at.group, *line, memos.get(at.id)) for at, line in application.lines.items()]
+        lines = application.lines | application.left_out
+        wanted = [(at.id, at.group, *line, memos.get(at.id)) for at, line in lines.items()]
         assert self._rows() == sorted(wanted)
         with closing(connect(self.site.account)) as connection:
             forget(connection, self.site.database, self.epoch)
@@ -252,21 +282,20 @@ class Returns:
                     f"INSERT IGNORE INTO line VALUES ({number}, '{name}', 1, 's{number}', {self.epoch})",
                     f"UPDATE line SET grp = '{name}' WHERE id = {number}",
                     f"UPDATE line SET memo = {self.epoch} WHERE id = {number}",
+                    f"UPDATE line SET n = {self.chance.choice([-1, 1])} WHERE id = {number}",
                 ]
             )
             self.site.source.execute(statement, database=self.site.database)
 
-    def _loaded(self) -> Lines:
+    def _loaded(self) -> Application:
         """The items are as the rows are."""
         client = self.site.endpoint.client()
         for item in client.scan(TableName="shop", ConsistentRead=True)["Items"]:
             self.site.delete({name: item[name] for name, _ in self.site.keys})
         lines = {Place(name, number): Line(n, code) for number, name, n, code, _ in self._rows()}
-        self._application(lines).write(*lines)
-        return lines
-
-    def _application(self, lines: Lines) -> Application:
-        return Application(self.site, self.streams, self.shape, self.chance, lines, unique=self.unique)
+        application = Application(self.site, self.streams, self.shape, self.chance, lines, unique=self.unique)
+        application.write(*application.lines)
+        return application
 
     def _rows(self) -> list[tuple[Any, ...]]:
         return [

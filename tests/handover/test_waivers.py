@@ -112,3 +112,9 @@ def test_an_item_that_does_not_come_back_is_accepted_by_name_and_no_other(site: 
     accepted.write_bytes(dead.read_bytes())
     done = site.said("rollback", "--waive-dead-letters", "accepted.jsonl")
     assert (done["side"], len(done["waived"])) == ("mysql", 2)
+    for name in ("one", "two"):
+        site.client.delete_item(TableName=site.settings.customer, Key={"customerid": {"S": name}})
+    site.work.run("migrate", "--until-caught-up")
+    site.work.run("verify")
+    site.said("cutover", "--until-open")
+    assert json.loads(site.work.run("status", "--json").stdout)["way_back"]["dead_letters"] == 0

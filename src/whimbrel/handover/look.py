@@ -13,7 +13,7 @@ from whimbrel.dynamodb.read import get_items
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.errors import MappingError, Stopped
 from whimbrel.handover.reverse import Settings, inverses_of, settings_of
-from whimbrel.handover.writing import EXPIRED, LEFT_OVER, PHASE
+from whimbrel.handover.writing import EXPIRED, LEFT_OVER, LETTERS, PHASE
 from whimbrel.item import key_id
 from whimbrel.mapping.back_values import same_value
 from whimbrel.mapping.design import TableMapping
@@ -28,7 +28,6 @@ from whimbrel.mysql.write_rows import RowWriter
 from whimbrel.records import Item, Row, RowChange
 
 AT_ONCE = 200  # items
-LETTERS = "reverse-dead.jsonl"
 NOT_FOUND = "it could not be written back before, and rows left of that cannot be found: an expression makes its key"
 
 Found = list[tuple[Item, Item | None]]  # (key, the item, if there is one)

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import orjson
 
-from whimbrel.handover.look import AT_ONCE, LETTERS, Found, Look, Site, primary_key, row_id
+from whimbrel.handover.look import AT_ONCE, Found, Look, Site, primary_key, row_id
 from whimbrel.handover.reverse import whole_row
-from whimbrel.handover.writing import PHASE, ItemLetters
+from whimbrel.handover.writing import LETTERS, PHASE, ItemLetters
 from whimbrel.item import key_id
 from whimbrel.migration.dead import DeadLetters, Letter, read_letters
 from whimbrel.migration.differences import Difference, TableReport
@@ -138,12 +138,17 @@ class _Work:
         return self._site.look(self._connection, target, items, self._unwritten[target], self._had)
 
     def is_gone(self, source: str, row: Mapping[str, Value]) -> bool:
-        """Whether a row that is aside has an item that was looked at, and that does not have it."""
+        """Whether a row that is aside has an item that was looked at, and that does not have it. Where rows may be left
+        out for what they look up, such an item says nothing of a row, unless it was refused: see ``Site.look``.
+        """
         mapping = self._site.mapping_of(source)
         whole = whole_row(mapping, row)
         key = mapping.item_key(whole)
-        looked_at = key is not None and short(key_id(key)) in self._looked_at
-        return looked_at and row_id(source, primary_key(mapping, whole)) not in self._had
+        if key is None or short(key_id(key)) not in self._looked_at:
+            return False
+        if mapping.seen.leaves_out_orphans and key_id(key) not in self._unwritten[mapping.target].every:
+            return False
+        return row_id(source, primary_key(mapping, whole)) not in self._had
 
     def _write(self, target: str, changes: list[tuple[Item, RowChange]]) -> tuple[int, Set[bytes]]:
         """How many rows were written, and the items, by ``key_id``, that were refused as a whole."""

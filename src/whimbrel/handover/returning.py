@@ -21,6 +21,7 @@ from whimbrel.handover.reversing import Reversing
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.switching import announce
 from whimbrel.handover.watching import watch_fence
+from whimbrel.handover.writing import LETTERS
 from whimbrel.migration import late
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.past_fence import FenceWatch
@@ -163,7 +164,7 @@ class Returning:
                 place="rollback",
                 hint="Two items say what only one row may: see whimbrel_reverse_rows, and change one of them.",
             )
-        path = self._run.folder.root / "reverse-dead.jsonl"
+        path = self._run.folder.root / LETTERS
         left = named(self._waivers.left(read_letters(path)))
         if left.letters:
             raise HandoverError(
@@ -192,7 +193,7 @@ class Returning:
             )
 
     def _note_waived(self, watch: FenceWatch) -> None:
-        letters = chain(read_letters(self._run.folder.root / "reverse-dead.jsonl"), watch.letters.letters())
+        letters = chain(read_letters(self._run.folder.root / LETTERS), watch.letters.letters())
         note_waived(self._run.folder.root, self._waivers.of(letters))
 
     def _wait(self, seconds: float) -> None:

@@ -43,7 +43,7 @@ from whimbrel.dynamodb.streams import Shard, clock, open_streams, shards, view_t
 from whimbrel.errors import LogGone, MappingError, ProjectError, StateError, Stopped, TargetUnreachable, Throttled
 from whimbrel.handover.reading import FollowedShard, Reading
 from whimbrel.handover.state import own_schema
-from whimbrel.handover.writing import WRITERS, ItemLetters, WriteRules, Writing
+from whimbrel.handover.writing import LETTERS, WRITERS, ItemLetters, WriteRules, Writing
 from whimbrel.item import key_id
 from whimbrel.mapping.bearers import parted
 from whimbrel.mapping.design import TableMapping
@@ -127,7 +127,7 @@ class Reverse:
             self.inverses, self._destinations = inverses_of(prepared, connection, rules, starts)
             self._refuse_obstacles()
             self._durable: dict[Lane, Place] = read_places(connection, self.account.database, self.epoch)
-        self.letters = ItemLetters(DeadLetters(prepared.project.state / "reverse-dead.jsonl"))
+        self.letters = ItemLetters(DeadLetters(prepared.project.state / LETTERS))
         self._client, self._tables = open_streams(prepared.project.target), open_client(prepared.project.target)
         self.streams = {target: self._stream_of(target) for target in starts}
         self._over, self._changed = threading.Event(), threading.Event()

@@ -86,13 +86,13 @@ class Reversing:
 
     def at_end(self) -> bool:
         """Whether all that was acknowledged at DynamoDB before the first call is in the source. Puts markers, and new
-        ones where a shard came since.
+        ones where a shard came since. Rows may be aside: whether they are in somebody's way, ``reconcile`` tells.
         """
         if self._unmarked:
             self._mark()
         end = self._reverse.at_end(self._markers)
         self._unmarked = bool(end.unmarked)
-        return end.read and not self._reverse.aside
+        return end.read
 
     @cached_property
     def _site(self) -> Site:

@@ -23,6 +23,7 @@ from whimbrel.handover.source_gone import refuse_source_gone, unreachable
 from whimbrel.handover.state import Coordinator
 from whimbrel.handover.switching import announce
 from whimbrel.handover.without_parents import LOOK_SECONDS, Orphans, rows_without_parents
+from whimbrel.handover.writing import forget_letters
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.late import Late
 from whimbrel.migration.live import Asked, Live
@@ -166,6 +167,7 @@ def _reopen(run: Run, coordinator: Coordinator, fence: Fence, say: Say, laps: La
     continue_from(run, end, position)
     # What was verified while DynamoDB was open says nothing: what was written then is in no set of dirty keys.
     remove_verified(run.folder.root)
+    forget_letters(run.folder.root)
     fence.open()
     announce(project, run.wire, told("return", "mysql", coordinator.now, project.cutover), run.stop, say)
     if laps:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from whimbrel.dynamodb.streams import StreamRecord
@@ -23,6 +24,7 @@ from whimbrel.threads import Thread
 WRITERS = 4
 AT_ONCE = 500  # records of one transaction, about
 MOST_LETTERS = 10_000
+LETTERS = "reverse-dead.jsonl"  # in the state folder
 PHASE = "reverse"
 EXPIRED = "DynamoDB's time to live deleted it: see ttl in [cutover]"
 LEFT_OVER = "DynamoDB's time to live deleted it when it could not be written back: its rows are older"
@@ -61,8 +63,15 @@ class ItemLetters:
                 raise StateError(
                     f"more than {MOST_LETTERS} items could not be written back, the last because {refusals[-1][1]}",
                     place=refusals[-1][0].target,
-                    hint="See the letters in reverse-dead.jsonl; the stream continues from here when it is started.",
+                    hint=f"See the letters in {LETTERS}; the stream continues from here when it is started.",
                 )
+
+
+def forget_letters(root: Path) -> None:
+    """Those that are left when the source is given back were accepted, and noted in ``migration.waivers``: they say
+    nothing of what the next cutover's stream has to write. Durable on return; may be repeated.
+    """
+    DeadLetters(root / LETTERS).settle(lambda _: True, (), PHASE)
 
 
 class Writing:
