@@ -22,7 +22,11 @@ CREATE FUNCTION json_parse(VARCHAR) RETURNS JSONB LANGUAGE sql AS 'SELECT CAST($
 CREATE FUNCTION json_serialize(JSONB) RETURNS VARCHAR LANGUAGE sql AS 'SELECT CAST($1 AS VARCHAR)';
 CREATE FUNCTION to_varbyte(VARCHAR, VARCHAR) RETURNS BYTEA LANGUAGE sql AS 'SELECT decode($1, $2)';
 CREATE FUNCTION from_varbyte(BYTEA, VARCHAR) RETURNS VARCHAR LANGUAGE sql AS 'SELECT encode($1, $2)';
-"""
+CREATE FUNCTION same_but_spaces(VARCHAR, VARCHAR) RETURNS BOOLEAN LANGUAGE sql IMMUTABLE
+  AS $$ SELECT rtrim($1, ' ') OPERATOR(pg_catalog.=) rtrim($2, ' ') $$;
+CREATE OPERATOR = (FUNCTION = same_but_spaces, LEFTARG = VARCHAR, RIGHTARG = VARCHAR);
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path TO public, pg_catalog', current_database()); END $$;
+"""  # spaces at the end of a VARCHAR count for nothing in a comparison
 
 
 class RedshiftStandIn:

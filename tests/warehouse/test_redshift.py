@@ -23,6 +23,8 @@ from tests.warehouse.redshift_stand_in import FUNCTIONS, RedshiftStandIn, assert
 from whimbrel.aws.policies import policies
 from whimbrel.errors import UnsupportedSource, UserError, WarehouseError
 from whimbrel.project import load_project
+from whimbrel.records import Column
+from whimbrel.warehouse.types import sql_of
 
 TABLE = """CREATE TABLE t (id INT, k VARCHAR(10), n BIGINT UNSIGNED, d DECIMAL(12,3), f DOUBLE, day DATE,
   at TIMESTAMP(3) NULL, t TIME(2), data VARBINARY(10), j LONGTEXT, PRIMARY KEY (id, k))"""
@@ -122,6 +124,78 @@ def test_json_is_super_and_compared_by_what_it_says(redshift: RedshiftPlace, mys
     mysql.execute("INSERT INTO t (j) VALUES ('null')", database=database)
     with pytest.raises(UnsupportedSource, match=r"row \{'id': 6\}: column 'j': .* JSON value null from NULL"):
         redshift.converge()
+
+
+def test_keys_that_differ_in_spaces_at_their_end_are_of_different_rows(
+    redshift: RedshiftPlace, mariadb: MariaDB
+) -> None:
+    database = mariadb.new_database()
+    mariadb.execute(
+        "CREATE TABLE t (k VARCHAR(10) COLLATE utf8mb4_nopad_bin PRIMARY KEY, v INT)",
+        "INSERT INTO t VALUES ('a', 1), ('a ', 2), ('a  ', 3)",
+        database=database,
+    )
+    redshift.add("shop", mariadb, database)
+    reached_by(redshift, "connection")
+    redshift.converge()
+    assert redshift.rows("SELECT COUNT(*) FROM shop.t WHERE k = CAST('a' AS VARCHAR)") == [(3,)]
+    mariadb.execute(
+        "UPDATE t SET v = 10 WHERE k = 'a'",
+        *(f"INSERT INTO t VALUES ('{key}', 0)" for key in ("b", "c", " a")),
+        database=database,
+    )
+    redshift.converge()
+    assert_same(redshift, "shop.t", mariadb, database, "t", "k, v")
+
+
+def test_every_text_has_room_in_utf8() -> None:
+    """The stand-in counts characters, and Redshift bytes: a CAST to fewer cuts the text off without a word."""
+    tiny = Column("a", "text", length=255, charset="latin1", type_name="tinytext")
+    short = Column("a", "text", length=100, charset="utf8mb4", type_name="varchar(100)")
+    assert sql_of("redshift", "text", tiny) == "VARCHAR(1020)"
+    assert sql_of("redshift", "text", short) == "VARCHAR(400)"
+    assert sql_of("redshift", "bytes", short) == "VARBYTE(400)"
+    assert sql_of("redshift", "bytes", Column("a", "binary", length=100, type_name="varbinary(100)")) == "VARBYTE(100)"
+    assert sql_of("redshift", "text", Column("a", "text")) == "VARCHAR(65535)"  # an attribute of DynamoDB
+
+
+def test_a_table_of_many_columns_is_kept_in_the_ledger(redshift: RedshiftPlace, mariadb: MariaDB) -> None:
+    database = mariadb.new_database()
+    columns = ", ".join(f"column_number_{number} INT" for number in range(400))
+    mariadb.execute(
+        f"CREATE TABLE t (id INT PRIMARY KEY, {columns})", "INSERT INTO t (id) VALUES (1)", database=database
+    )
+    redshift.add("shop", mariadb, database)
+    reached_by(redshift, "connection")
+    redshift.converge()
+    mariadb.execute("UPDATE t SET column_number_399 = 5", database=database)
+    redshift.converge()
+    assert redshift.rows("SELECT id, column_number_399 FROM shop.t") == [(1, 5)]
+
+
+def test_a_table_of_dynamodb(redshift: RedshiftPlace, mariadb: MariaDB, ministack: Ministack) -> None:
+    table, client, database = unique("profile"), ministack.client(), mariadb.new_database()
+    client.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    for key, active in (("a", True), ("a ", False)):
+        item = {"id": {"S": key}, "words": {"S": 300 * "é"}, "active": {"BOOL": active}, "tags": {"L": [{"S": "x"}]}}
+        client.put_item(TableName=table, Item=item)
+    mariadb.execute("CREATE TABLE t (id INT PRIMARY KEY)", database=database)
+    redshift.add("shop", mariadb, database)
+    redshift.silos.append(
+        f'[[silo]]\nname = "customers"\ndynamodb = ["{table}"]\n'
+        f'[target]\nendpoint = "{ministack.endpoint}"\nregion = "us-east-1"\n'
+    )
+    redshift.write()
+    reached_by(redshift, "connection")
+    redshift.converge()
+    found = redshift.rows(f'SELECT id, words, active, CAST(tags AS TEXT) FROM customers."{table}" ORDER BY active')
+    assert found == [("a ", 300 * "é", False, '["x"]'), ("a", 300 * "é", True, '["x"]')]
+    assert redshift.verify().equal
 
 
 def test_the_data_api_runs_a_statement_once_and_loses_nothing_with_a_session(

@@ -8,6 +8,8 @@ that writes the same silo finds that it has moved, and nothing of its transactio
 
 from __future__ import annotations
 
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -19,6 +21,7 @@ from whimbrel.records import Position
 from whimbrel.warehouse.engine import EngineSession
 from whimbrel.warehouse.names import quoted
 from whimbrel.warehouse.stored import StoredTable, from_json, to_json
+from whimbrel.warehouse.types import LONGEST_TEXT
 
 SCHEMA = "whimbrel"
 LOADING, FOLLOWING = "loading", "following"
@@ -195,7 +198,7 @@ class Ledger:
         rows = session.fetch(f"SELECT definition, version, unfilled FROM {SCHEMA}.stored WHERE silo = ?", (self.silo,))
         found = {}
         for definition, version, unfilled in rows:
-            table = from_json(orjson.loads(definition))
+            table = from_json(orjson.loads(_unpacked(definition)))
             left = {name: Position(**since) for name, since in orjson.loads(unfilled).items()}
             found[table.source] = KeptTable(table, version, left)
         return found
@@ -204,8 +207,17 @@ class Ledger:
         name = ".".join(kept.table.source)
         session.execute(f"DELETE FROM {SCHEMA}.stored WHERE silo = ? AND source_table = ?", (self.silo, name))
         left = {column: since.as_fields() for column, since in kept.unfilled.items()}
-        values = (orjson.dumps(to_json(kept.table)).decode(), kept.version, orjson.dumps(left).decode())
+        values = (_packed(orjson.dumps(to_json(kept.table))), kept.version, orjson.dumps(left).decode())
         session.execute(f"INSERT INTO {SCHEMA}.stored VALUES (?, ?, ?, ?, ?)", (self.silo, name, *values))
+
+
+def _packed(definition: bytes) -> str:
+    """As it is, or compressed where it is longer than a text of Redshift: from some 250 columns on."""
+    return definition.decode() if len(definition) <= LONGEST_TEXT else b64encode(zlib.compress(definition)).decode()
+
+
+def _unpacked(text: str) -> bytes:
+    return text.encode() if text.startswith("{") else zlib.decompress(b64decode(text))
 
 
 def same_migration(entry: Entry, migration: str, place: str) -> None:

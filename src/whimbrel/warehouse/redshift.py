@@ -229,12 +229,18 @@ def _cast(column: StoredColumn, number: int) -> str:
         return f"TO_VARBYTE({_ROWS}.v{number}, 'hex')"
     if column.form == "super":
         return f"CASE WHEN {_ROWS}.v{number} IS NULL THEN NULL ELSE JSON_PARSE({_ROWS}.v{number}) END"
+    if column.form == "bool":  # a text has no CAST to BOOLEAN
+        return f"CASE {_ROWS}.v{number} WHEN '{True}' THEN TRUE WHEN '{False}' THEN FALSE END"
     return f"CAST({_ROWS}.v{number} AS {column.sql})"
 
 
 def _same(table: StoredTable, only: str) -> str:
-    name = quoted(table.name)
-    same = [f"{name}.{column.quoted} = {_cast(column, n)}" for n, column in enumerate(table.key_columns)]
+    same = []
+    for number, column in enumerate(table.key_columns):
+        stored, given = f"{quoted(table.name)}.{column.quoted}", _cast(column, number)
+        same.append(f"{stored} = {given}")
+        if column.form == "text":  # = ignores spaces at the end of texts, and LENGTH counts them
+            same.append(f"LENGTH({stored}) = LENGTH({given})")
     return " AND ".join([*same, *([only] if only else [])])
 
 

@@ -13,6 +13,7 @@ from whimbrel.project import Silo
 from whimbrel.records import Column
 
 LONGEST_TEXT = 65_535  # bytes of a text in Redshift
+LONGEST_BYTES = LONGEST_TEXT // 2  # which go there as hexadecimal digits
 MOST_DIGITS = {"duckdb": 38, "redshift": 38}  # of a DECIMAL; an engine that is not here has enough for every source
 _FORMS = {
     **dict.fromkeys(("int", "bit", "year"), "int"),
@@ -116,12 +117,12 @@ def form_in(engine: str, form: str) -> str:
 
 
 def _with_length(form: str, column: Column) -> str:
-    """Redshift counts bytes; a character has four of them at most."""
-    if form == "bytes":
-        return f"VARBYTE({min(column.length or LONGEST_TEXT // 2, LONGEST_TEXT // 2)})"
-    counted = column.type_name.lower().startswith(("char", "varchar"))
-    length = column.length * 4 if counted else column.length
-    return f"VARCHAR({min(max(length, 64), LONGEST_TEXT) if column.kind == 'text' else LONGEST_TEXT})"
+    """Redshift counts bytes of UTF-8, and cuts off what is longer: a character has four at most, whatever it has in the
+    column's character set. An attribute of DynamoDB has no length.
+    """
+    word, most = ("VARCHAR", LONGEST_TEXT) if form == "text" else ("VARBYTE", LONGEST_BYTES)
+    length = {"text": 4, "binary": 1}.get(column.kind, 0) * column.length
+    return f"{word}({min(max(length, 64), most) if length else most})"
 
 
 def _integer(engine: str, column: Column) -> str:
