@@ -189,12 +189,17 @@ def test_a_table_of_dynamodb(redshift: RedshiftPlace, mariadb: MariaDB, ministac
     redshift.silos.append(
         f'[[silo]]\nname = "customers"\ndynamodb = ["{table}"]\n'
         f'[target]\nendpoint = "{ministack.endpoint}"\nregion = "us-east-1"\n'
+        f'[[report]]\nname = "asked"\nsql = \'SELECT active FROM customers."{table}"\'\n'
     )
+    redshift.more += 'page = "reports.html"\n'
     redshift.write()
     reached_by(redshift, "connection")
     redshift.converge()
     found = redshift.rows(f'SELECT id, words, active, CAST(tags AS TEXT) FROM customers."{table}" ORDER BY active')
     assert found == [("a ", 300 * "é", False, '["x"]'), ("a", 300 * "é", True, '["x"]')]
+    page = (redshift.folder / "reports.html").read_text()
+    assert page.count("<td>true</td>") == page.count("<td>false</td>") == 1
+    assert not any('CAST("active" AS VARCHAR)' in sql for sql in RedshiftStandIn.heard)  # Redshift has no such CAST
     assert redshift.verify().equal
 
 

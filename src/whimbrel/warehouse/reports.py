@@ -94,11 +94,16 @@ def _create(session: EngineSession, report: ReportRule) -> None:
 def _read(session: EngineSession, report: ReportRule) -> tuple[list[str], list[tuple[Any, ...]]]:
     """As texts: they are shown, and the engines' own forms are known to whoever reads them."""
     columns = session.fetch(
-        "SELECT column_name FROM information_schema.columns WHERE table_schema = ? AND table_name = ? "
+        "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = ? AND table_name = ? "
         "ORDER BY ordinal_position",
         (SCHEMA, report.name),
     )
-    names = [name for (name,) in columns]
-    selected = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in names)
+    selected = ", ".join(_as_text(quoted(name), kind.lower()) for name, kind in columns)
     rows = session.fetch(f"SELECT {selected} FROM {SCHEMA}.{quoted(report.name)} LIMIT {MOST_ROWS}")
-    return names, rows
+    return [name for name, _ in columns], rows
+
+
+def _as_text(column: str, kind: str) -> str:
+    if kind == "boolean":  # Redshift has no CAST for it
+        return f"CASE WHEN {column} THEN 'true' WHEN NOT {column} THEN 'false' END"
+    return f"CAST({column} AS VARCHAR)"
