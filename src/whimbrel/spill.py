@@ -14,9 +14,15 @@ from zlib import crc32
 from whimbrel.durable import writing
 from whimbrel.errors import StateError
 
+PARTITION_ROWS = 50_000  # of a partition, with all of which somebody works at once
 _LENGTHS = struct.Struct("<II")
 _BLOCK = 1 << 18
 _BYTES_OF_A_PASS = 32 << 20
+
+
+def partitions_for(rows: int) -> int:
+    """So many that each has PARTITION_ROWS of ``rows`` or fewer, on average."""
+    return max(1, -(-rows // PARTITION_ROWS))
 
 
 class PartitionFiles:

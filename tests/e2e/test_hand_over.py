@@ -213,7 +213,7 @@ FAST = {
 def test_what_does_not_fit_the_plan_is_read_again(
     work: Work, monkeypatch: pytest.MonkeyPatch, mapping: str, parts: int, damage: Callable[[Work], None]
 ) -> None:
-    monkeypatch.setattr("whimbrel.migration.load.PARTITION_ROWS", 3)
+    monkeypatch.setattr("whimbrel.spill.PARTITION_ROWS", 3)
     exported(work, mapping)
     half_loaded(work, monkeypatch, parts)
     assert len(table(work).loaded) == parts
@@ -332,7 +332,7 @@ def test_killed_at_any_step_of_reading_again(
     work: Work, monkeypatch: pytest.MonkeyPatch, mapping: str, step: str, when: str
 ) -> None:
     """A load finds chunks gone and others'; it is killed at its first, second … such step until there is no other."""
-    monkeypatch.setattr("whimbrel.migration.load.PARTITION_ROWS", 3)
+    monkeypatch.setattr("whimbrel.spill.PARTITION_ROWS", 3)
     exported(work, mapping)
     half_loaded(work, monkeypatch, 2)
     exchanged(work)

@@ -138,9 +138,13 @@ sort_key = { name = "sk", value = "FOLLOWERS" }
 
 
 def test_after_a_return_copies_are_written_again_and_those_without_rows_removed(
-    mariadb: SqlServer, ministack: Ministack, tmp_path: Path
+    mariadb: SqlServer, ministack: Ministack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also the part of an item that another table has a part of."""
+    """Also the part of an item that another table has a part of. What the rows make is gone through several times, as
+    where it does not fit into memory.
+    """
+    monkeypatch.setattr("whimbrel.migration.leftovers.PARTITIONS", 1)
+    monkeypatch.setattr("whimbrel.spill._BYTES_OF_A_PASS", 60)
     database = mariadb.new_database()
     allow(mariadb, database, "back")
     work = Work(tmp_path, mariadb, database, ministack, unique("follow"), table="follow")

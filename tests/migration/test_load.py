@@ -17,7 +17,7 @@ from whimbrel import checkpoint
 from whimbrel.checkpoint import TableProgress
 from whimbrel.errors import RequestRefused, StateError
 from whimbrel.mapping.design import compile_mapping
-from whimbrel.migration import load, load_part
+from whimbrel.migration import load_part
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.load import fitting, is_loaded, parts_of
 from whimbrel.migration.load_part import sliced
@@ -68,7 +68,7 @@ def test_what_is_shown_meanwhile_goes_up_steadily(records: Loading, monkeypatch:
 
 
 def test_rows_of_one_item_come_together_from_all_chunks(groups: Loading, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "PARTITION_ROWS", 15)
+    monkeypatch.setattr("whimbrel.spill.PARTITION_ROWS", 15)
     groups.checkpoints.save(
         groups.checkpoints.now.with_table("shop.things", TableProgress(chunks_planned=3, rows_exported=40))
     )

@@ -111,7 +111,7 @@ def test_it_goes_on_from_any_moment(
     monkeypatch.setattr(state, "monotonic", lambda: next(clock) * load.SAVED_WITHIN / 7)
     monkeypatch.setattr(load, "Workers", Here)
     monkeypatch.setattr(load, "SECONDS_FOR_WORKERS", 0.0)
-    monkeypatch.setattr(load, "PARTITION_ROWS", 5)
+    monkeypatch.setattr("whimbrel.spill.PARTITION_ROWS", 5)
     monkeypatch.setattr(load_part, "SLICE_ITEMS", 3)
     loading = Recorded(tmp_path, rule, monkeypatch, crew)
     loading.run()

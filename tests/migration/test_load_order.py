@@ -17,7 +17,6 @@ import pytest
 from tests.migration.loading import Loading
 from whimbrel.checkpoint import TableProgress
 from whimbrel.errors import MappingError
-from whimbrel.migration import load
 from whimbrel.migration.dead import read_letters
 from whimbrel.project import KeyRule, TableRule
 from whimbrel.records import Column, Table
@@ -65,7 +64,7 @@ def largest_share(loading: Loading, looking_at: Callable[[str], object]) -> floa
 
 
 def test_no_key_is_written_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "PARTITION_ROWS", 4_000)
+    monkeypatch.setattr("whimbrel.spill.PARTITION_ROWS", 4_000)
     by_key = loaded(tmp_path / "key", BY_KEY)
     spread = loaded(tmp_path / "spread", replace(BY_KEY, load_order="spread"))
     assert spread.wire.table("items") == by_key.wire.table("items")

@@ -21,7 +21,7 @@ from tests.migration.loading import GROUP, RECORD, Loading, expected_records, th
 from whimbrel import checkpoint
 from whimbrel.durable import sealed
 from whimbrel.errors import LogCorrupt, RequestRefused, Stopped, TargetTaken, WorkerLost
-from whimbrel.migration import load, portions
+from whimbrel.migration import portions
 from whimbrel.migration.dead import read_letters
 from whimbrel.migration.spark import lease, submitted, task
 from whimbrel.migration.spark.job import job_from_json
@@ -73,7 +73,7 @@ def test_all_rows_are_loaded_once_and_nothing_of_the_job_is_left(records: BySpar
 
 
 def test_rows_of_one_item_come_together_from_all_chunks(groups: BySpark, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "PARTITION_ROWS", 9)
+    monkeypatch.setattr("whimbrel.spill.PARTITION_ROWS", 9)
     assert groups.load() == 0
     assert {key: len(item) - 1 for key, item in groups.held().items()} == {"owner#0": 13, "owner#1": 14, "owner#2": 13}
     assert (set(groups.loaded.loaded), groups.loaded.rows_loaded) == ({1, 2, 3, 4, 5}, 40)  # some have no rows
@@ -81,7 +81,7 @@ def test_rows_of_one_item_come_together_from_all_chunks(groups: BySpark, monkeyp
 
 def test_parts_of_one_engine_are_those_of_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A load that began by the process is continued by Spark: of each partition once."""
-    monkeypatch.setattr(load, "PARTITION_ROWS", 9)
+    monkeypatch.setattr("whimbrel.spill.PARTITION_ROWS", 9)
     with made(tmp_path, GROUP) as loading:
         by_process, seen = Loading.load, loading.checkpoints.save
 

@@ -21,7 +21,7 @@ from whimbrel.migration.run import Run
 from whimbrel.records import Fault, Item, Put
 from whimbrel.spill import PartitionFiles
 
-KEYS_OF_A_PARTITION = 100_000  # in memory at once
+PARTITIONS = 64  # on disk; one that does not fit into memory is gone through several times
 PAGE_ITEMS = 1_000
 
 
@@ -32,20 +32,19 @@ class Leftovers:
 
     def __init__(self, run: Run, mapping: TableMapping, folder: Path) -> None:
         self._run, self._mapping = run, mapping
-        partitions = 1 + run.prepared.estimates[mapping.source] // KEYS_OF_A_PARTITION
-        self._made = PartitionFiles(_folder(folder / "made"), partitions)
-        self._found = PartitionFiles(_folder(folder / "found"), partitions)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._keys = PartitionFiles(folder, PARTITIONS)  # made, without a record, and then found
 
     def made(self, puts: Iterable[Put], faults: Iterable[Fault]) -> None:
         """Also what has an item, but cannot be mapped now."""
         for key in (*(put.key for put in puts), *(fault.item_key for fault in faults)):
             if key:
-                self._made.add(key_id(key), b"")
+                self._keys.add(key_id(key), b"")
 
     def remove(self) -> int:
         """How many items were removed, or what this rule's rows wrote of them."""
         self._read_target()
-        return sum(self._remove_of(number) for number in range(self._found.partitions))
+        return sum(self._remove_of(records) for records in self._keys.in_passes())
 
     def _read_target(self) -> None:
         run, mapping, owned = self._run, self._mapping, owned_by([self._mapping])
@@ -56,15 +55,19 @@ class Leftovers:
                 key = {name: item[name] for name in names}
                 nothing = mapping.shared and mapping.removing(key, item) == mapping.removing(key, {})
                 if not nothing and not mapping.change_metadata.is_deleted(item):
-                    self._found.add(key_id(key), orjson.dumps(key))
+                    self._keys.add(key_id(key), orjson.dumps(key))
 
         pace = RateLimiter(run.prepared.project.target.max_read_units)
         scan(run.wire, mapping.target, 1, page, consistent=True, pace=pace, page_items=PAGE_ITEMS, stop=run.stop)
 
-    def _remove_of(self, number: int) -> int:
+    def _remove_of(self, records: Iterable[tuple[bytes, bytes]]) -> int:
         run, mapping, removed = self._run, self._mapping, 0
-        made = {key for key, _ in self._made.partition(number)}
-        gone = [orjson.loads(record) for key, record in self._found.partition(number) if key not in made]
+        made, gone = set[bytes](), list[Item]()
+        for key, record in records:
+            if not record:
+                made.add(key)
+            elif key not in made:
+                gone.append(orjson.loads(record))
         for part in sliced(iter(operations(run, mapping, [], gone))):
             rejected = run.writer.write(part)
             run.progress.dead += run.dead.add([each.fault(mapping.source) for each in rejected], "refill")
@@ -77,10 +80,4 @@ class Leftovers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._made.close()
-        self._found.close()
-
-
-def _folder(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+        self._keys.close()

@@ -31,9 +31,9 @@ from whimbrel.mysql.plan import Plan
 from whimbrel.project import Target
 from whimbrel.records import Provenance
 from whimbrel.snapshot_files import Chunk, ChunkReader
+from whimbrel.spill import partitions_for
 from whimbrel.workers import Workers
 
-PARTITION_ROWS = 50_000  # rows of one partition when rows are regrouped on disk
 # Seconds. After a crash, a part that is not in the Checkpoint yet is loaded again. To make each one durable by itself
 # takes as long as to load some thousand rows.
 SAVED_WITHIN = 0.05
@@ -242,7 +242,7 @@ def parts_of(mapping: TableMapping, progress: TableProgress) -> int:
     """Into how many parts the load of a table is divided; they are numbered from 1."""
     if not mapping.regrouped:
         return progress.chunks_planned or 0
-    return max(1, -(-progress.rows_exported // PARTITION_ROWS))
+    return partitions_for(progress.rows_exported)
 
 
 def is_loaded(mapping: TableMapping, progress: TableProgress) -> bool:

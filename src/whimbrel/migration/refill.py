@@ -17,7 +17,6 @@ from whimbrel.dynamodb.read import get_items
 from whimbrel.item import key_id
 from whimbrel.migration.follow import follow, quieten
 from whimbrel.migration.leftovers import Leftovers
-from whimbrel.migration.load import PARTITION_ROWS
 from whimbrel.migration.load_part import sliced
 from whimbrel.migration.lookup import read_whole_table
 from whimbrel.migration.portions import Portions
@@ -27,6 +26,7 @@ from whimbrel.migration.retry import everything_applied_is_visible, operations
 from whimbrel.migration.run import Run
 from whimbrel.mysql.connect import connect
 from whimbrel.records import Put, Row
+from whimbrel.spill import partitions_for
 
 
 class Refilled(NamedTuple):
@@ -76,7 +76,7 @@ class Refiller:
         folder = self._run.folder.spill
         shutil.rmtree(folder, ignore_errors=True)  # what a crash left
         portions = Portions(self._mapping, folder)
-        partitions = max(1, -(-self._run.prepared.estimates[self._mapping.source] // PARTITION_ROWS))
+        partitions = partitions_for(self._rows())
         with Regrouped(self._mapping, folder, partitions) as groups:
             self._read(groups.add)
             for number in range(partitions):
@@ -85,6 +85,11 @@ class Refiller:
                 for rows in portions.of(groups.sized(number)):
                     self._put(rows)
                     del rows  # before the next ones are read
+
+    def _rows(self) -> int:
+        """About: the server's estimate may be from before a load of millions."""
+        run, source = self._run, self._mapping.source
+        return max(run.prepared.estimates[source], run.checkpoints.now.table(source).rows_exported)
 
     def _put(self, rows: list[Row]) -> None:
         """``rows`` have all rows of their items."""
