@@ -46,9 +46,8 @@ CHUNK_BYTES = 8 << 20  # what a chunk's rows may have by the server's estimate: 
 LEAST_ROWS = 32  # of a chunk, whatever that estimate says: after many deletions it is far too large
 UNCOUNTED = 4  # times chunk_rows, of which a chunk may have so many before it is counted beforehand
 LINE_ROWS = 500  # rows that are handed over at once
-FETCH_BYTES = (
-    4 << 20
-)  # what the rows fetched at once may have, by the columns' greatest lengths, before they are fetched one by one
+# What the rows fetched at once may have, by the columns' greatest lengths, before they are fetched one by one.
+FETCH_BYTES = 4 << 20
 STOP_WITHIN = 0.1  # seconds
 READY_WITHIN = 0.02  # seconds
 
@@ -211,23 +210,28 @@ class TableReading(Generic[Done]):
 
     async def _work(self, readers: list[Any], number: int) -> None:
         while number >= self.lent and (chunk := await self._next_chunk()):
-            whole, failures, large = None, 0, False
-            while whole is None:
-                try:
-                    readers[number] = readers[number] or await open_reader(self.source, self.side)
-                    whole = await self._read_chunk(readers[number], chunk, large)
-                except _Large:
-                    _drop(readers, number)
-                    large = True
-                except SourceUnreachable as error:
-                    _drop(readers, number)
-                    failures += 1
-                    await back_off(error, failures)
-            made, rows = whole
-            self.sinks.done(made)
+            rows = await self._whole_chunk(readers, number, chunk)
             await asyncio.sleep(self.rate.wait_for(min(rows, self.chunk_rows)))
         if number < self.lent:
             _drop(readers, number)
+
+    async def _whole_chunk(self, readers: list[Any], number: int, chunk: Chunk) -> int:
+        """How many rows it has. What was made of them is let go with this call: it may be all of the rows."""
+        whole, failures, large = None, 0, False
+        while whole is None:
+            try:
+                readers[number] = readers[number] or await open_reader(self.source, self.side)
+                whole = await self._read_chunk(readers[number], chunk, large)
+            except _Large:
+                _drop(readers, number)
+                large = True
+            except SourceUnreachable as error:
+                _drop(readers, number)
+                failures += 1
+                await back_off(error, failures)
+        made, rows = whole
+        self.sinks.done(made)
+        return rows
 
     async def _next_chunk(self) -> Chunk | None:
         """None after the last one."""

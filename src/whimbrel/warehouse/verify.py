@@ -34,14 +34,13 @@ from whimbrel.mysql.schema import read_table
 from whimbrel.mysql.whole_table import read_table as read_whole_table
 from whimbrel.project import Silo
 from whimbrel.records import Position, Row, Table, Value
-from whimbrel.spill import DIGEST_BYTES, KeyedDigests
+from whimbrel.spill import DIGEST_BYTES, KeyedDigests, partitions_for
 from whimbrel.warehouse.chunk_rows import in_small_chunks
 from whimbrel.warehouse.engine import Engine, count_stored
 from whimbrel.warehouse.json_value import same_json
 from whimbrel.warehouse.ledger import KeptTable
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
 
-PARTITION_ROWS = 50_000
 LISTED = 1_000  # differences that are kept of one table
 CONFIRMATIONS = 3
 ATTEMPTS = 30
@@ -117,7 +116,7 @@ class TableVerify:
                 # The server's estimate may be from before a load: then all keys would be in one partition, in memory.
                 with self._engine.session() as session:
                     rows = max(estimated_rows, count_stored(session, self._kept.table))
-                self._compare(max(1, -(-rows // PARTITION_ROWS)), connection)
+                self._compare(partitions_for(rows), connection)
             finally:
                 shutil.rmtree(self._folder, ignore_errors=True)
         self.report.seconds = time.monotonic() - began
@@ -281,7 +280,6 @@ class _ChunkDigests:
 
     def end(self) -> None:
         self._into.add(self._keys, self._digests)
-        self._keys, self._digests = [], []  # who reads the table may know this chunk for a while yet
 
     def drop(self) -> None:
         """Nothing of it is anywhere else."""
