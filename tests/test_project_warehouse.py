@@ -81,6 +81,7 @@ FAULTS = {
     POSTGRES.replace("/d", "/d?sslmode=off") + SILO: "without anything behind",
     POSTGRES.replace("postgresql://", "mysql://") + SILO: "must be postgresql://",
     POSTGRES + 'tls_ca = "x"\n' + SILO: "it needs tls",
+    DUCKDB + '[[silo]]\nname = "a"\ndynamodb = ["Orders", "orders"]\n': "differ only in case",
 }
 
 

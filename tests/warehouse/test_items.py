@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
+import pytest
+
 from demo.servers import MariaDB, Ministack
 from tests.conftest import unique
 from tests.warehouse.places import Place
+from whimbrel.errors import UnsupportedSource
+from whimbrel.lake.manifest import Field, Manifest
+from whimbrel.project import ItemSilo
+from whimbrel.warehouse.items import stored_items
 
 TARGET = '[target]\nendpoint = "{}"\nregion = "us-east-1"\n'
 
@@ -55,6 +61,14 @@ def test_a_table_of_dynamodb_beside_one_of_mariadb(place: Place, mariadb: MariaD
     assert place.verify().equal
     place.execute(f"UPDATE {name} SET name = 'wrong' WHERE id = 3")
     assert not place.verify().equal
+
+
+@pytest.mark.parametrize(("engine", "name"), [("duckdb", "rowid"), ("postgres", "Xmin"), ("redshift", "ctid")])
+def test_an_attribute_that_the_engine_has_for_itself_is_refused_by_name(engine: str, name: str) -> None:
+    schema = (Field("id", "int64"), Field(name, "string"))
+    manifest = Manifest("1", "profile", "profile", "", "", schema, (), 0, key=("id",))
+    with pytest.raises(UnsupportedSource, match=f"the engine has '{name.lower()}' for itself"):
+        stored_items(engine, ItemSilo("customers", ("profile",)), "profile", manifest)
 
 
 def item(number: int) -> dict[str, object]:

@@ -68,6 +68,29 @@ def test_every_version_is_there_from_its_commit_to_the_next(place: Place, mariad
     assert_now(place, mariadb, stock)
 
 
+def test_no_version_ends_before_it_begins_where_the_clock_went_back(
+    make_place: Callable[[str], Place], mariadb: MariaDB, stock: str
+) -> None:
+    """In the batch of the version before, and in a later one."""
+    place = make_place("duckdb")
+    place.add("versions", mariadb, stock, "history = true")
+    place.converge()
+    [(began,)] = set(place.rows("SELECT valid_from FROM versions.stock"))
+    later, before = clock_of(mariadb, int(began.timestamp()) + 1000), clock_of(mariadb, 1_000_000)
+    for number in (1, 3):
+        one, other = (f"UPDATE stock SET n = {n} WHERE id = 1" for n in (number, number + 1))
+        mariadb.execute(later, one, before, other, "DELETE FROM stock WHERE id = 2", database=stock)
+        place.converge()
+    assert place.rows("SELECT COUNT(*) FROM versions.stock WHERE valid_to < valid_from") == [(0,)]
+    assert place.rows("SELECT n FROM versions.stock WHERE id = 1 ORDER BY valid_from, valid_to NULLS LAST") == [
+        (0,),
+        (2,),
+        (4,),
+    ]
+    assert place.rows("SELECT COUNT(*) FROM versions.stock WHERE valid_from < '2000-01-01'") == [(0,)]
+    assert place.verify().equal
+
+
 def assert_now(place: Place, mariadb: MariaDB, stock: str) -> None:
     found = place.rows("SELECT id, n FROM versions.stock WHERE valid_to IS NULL")
     assert sorted_rows(found) == sorted_rows(mariadb.execute("SELECT id, n FROM stock", database=stock))

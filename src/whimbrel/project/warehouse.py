@@ -266,6 +266,9 @@ def _read_silo(section: Section) -> Silo | ItemSilo:
         items = ItemSilo(name, tuple(section.strings("dynamodb")), section.number("every", ItemSilo("", ()).every))
         if not items.tables:
             section.fault("dynamodb", "names no table")
+        if len({table.lower() for table in items.tables}) < len(items.tables):
+            reason = "has two tables of one name, or that differ only in case, which the warehouse does not tell apart"
+            section.fault("dynamodb", f"{reason}: write another [[silo]]")
         section.finish()
         return items
     silo = Silo(

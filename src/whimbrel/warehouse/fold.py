@@ -53,8 +53,8 @@ class FoldedVersions:
         known = self.versions.get(key)
         if known is None:
             self.before[key], self.versions[key] = before, [version]
-        elif known[-1].time == version.time:
-            known[-1] = version
+        elif known[-1].time >= version.time:  # or the source's clock went back
+            known[-1] = version._replace(time=known[-1].time)
         else:
             known.append(version)
 

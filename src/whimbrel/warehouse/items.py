@@ -31,7 +31,7 @@ from whimbrel.project import ItemSilo, Project
 from whimbrel.records import Column, Row
 from whimbrel.warehouse.engine import Engine, EngineSession, count_stored
 from whimbrel.warehouse.ledger import FOLLOWING, KeptTable, Ledger, same_migration
-from whimbrel.warehouse.names import LONGEST
+from whimbrel.warehouse.names import LONGEST, OF_THE_ENGINE
 from whimbrel.warehouse.put import insert
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
 from whimbrel.warehouse.types import form_in, sql_of
@@ -172,9 +172,14 @@ def stored_items(engine: str, silo: ItemSilo, table: str, manifest: Manifest) ->
     columns = tuple(_column(engine, field) for field in manifest.schema)
     names = [column.name.casefold() for column in columns]
     for name in (table, *names):
+        fault = ""
         if len(name.encode()) > LONGEST or names.count(name) > 1:
+            fault = f"the name {name!r} is too long, or another one only by its letter case"
+        elif name in names and name in OF_THE_ENGINE[engine]:
+            fault = f"the engine has {name!r} for itself"
+        if fault:
             raise UnsupportedSource(
-                f"the name {name!r} is too long, or another one only by its letter case",
+                fault,
                 place=f"{silo.name}: {table}",
                 hint="Leave the attribute out: exclude in the table's [[dataset]].",
             )

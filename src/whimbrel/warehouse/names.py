@@ -14,7 +14,7 @@ from whimbrel.project import Silo
 from whimbrel.records import Table
 
 LONGEST = 63  # bytes: PostgreSQL cuts a longer name off
-_OF_THE_ENGINE = {
+OF_THE_ENGINE = {
     "duckdb": frozenset({"rowid"}),
     "redshift": frozenset({"oid", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}),
     "postgres": frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", "oid"}),
@@ -41,7 +41,7 @@ def name_faults(engine: str, silo: Silo, tables: Iterable[Table]) -> Iterator[Un
     yield from _faults(silo, {table.name: (table_name(silo, table.name), "") for table in found}, frozenset())
     for table in found:
         named = {name: (column_name(silo, table.name, name), f"{table.name}.") for name in table.names}
-        yield from _faults(silo, named, _OF_THE_ENGINE[engine] | (ADDED if silo.keeps else frozenset()))
+        yield from _faults(silo, named, OF_THE_ENGINE[engine] | (ADDED if silo.keeps else frozenset()))
 
 
 def _faults(silo: Silo, named: dict[str, tuple[str, str]], taken: frozenset[str]) -> Iterator[UnsupportedSource]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from whimbrel.errors import WarehouseError
-from whimbrel.records import Row, Value
+from whimbrel.records import Row
 from whimbrel.warehouse.engine import EngineSession
 from whimbrel.warehouse.fold import Folded, FoldedVersions
 from whimbrel.warehouse.stored import SINCE, StoredTable
@@ -62,21 +62,22 @@ def _put_versions(session: EngineSession, table: StoredTable, folded: FoldedVers
     rows: list[Row] = []
     for key, versions in folded.versions.items():
         before = folded.before[key]
+        opened = since.get(key, moment(began))
+        starts = [max(opened, moment(version.time)) for version in versions]  # the source's clock may have gone back
         if before is not None:
-            rows.append((*made(before), since.get(key, moment(began)), moment(versions[0].time)))
-        ends = [*(moment(version.time) for version in versions[1:]), None]
-        for version, end in zip(versions, ends, strict=True):
+            rows.append((*made(before), opened, starts[0]))
+        for version, start, end in zip(versions, starts, [*starts[1:], None], strict=True):
             if version.row is not None:
-                rows.append((*made(version.row), moment(version.time), end))
+                rows.append((*made(version.row), start, end))
     insert(session, table.written, rows)
 
 
-def _open_since(session: EngineSession, table: StoredTable, keys: list[Row]) -> dict[Row, Value]:
-    """Since when the open version of each key is there."""
+def _open_since(session: EngineSession, table: StoredTable, keys: list[Row]) -> dict[Row, str]:
+    """Since when the open version of each key is there, as ``moment`` says it."""
     narrow = replace(table.written, columns=(*table.key_columns, *(c for c in table.added if c.name == SINCE)))
-    found: dict[Row, Value] = {}
+    found: dict[Row, str] = {}
     for rows in session.read(narrow, keys, only=table.present):
-        found.update((row[:-1], row[-1]) for row in rows)
+        found.update((row[:-1], str(row[-1])) for row in rows)
     return found
 
 

@@ -32,6 +32,7 @@ from whimbrel.warehouse.types import LONGEST_TEXT
 from whimbrel.warehouse.values import Values, columns_of, refused
 
 _ROWS = "whimbrel_rows"
+_TEXT = "VARCHAR("
 _SETTINGS = (
     "SET timezone TO 'UTC'",
     "SET datestyle TO 'ISO'",
@@ -58,7 +59,7 @@ class Statements(Protocol):
 class Redshift:
     """An Engine. Each session is a connection."""
 
-    name, in_parts = "redshift", False
+    name, in_parts, exists = "redshift", False, True
 
     def __init__(self, warehouse: Warehouse, target: Target) -> None:
         """``target`` says how AWS is reached."""
@@ -215,8 +216,9 @@ def _texts(
 
 def _fault(table: StoredTable, column: StoredColumn, text: str) -> tuple[str, str] | None:
     """Why Redshift does not have this value, and what to do about it."""
-    if len(text) > LONGEST_TEXT // 4 and len(text.encode()) > LONGEST_TEXT:
-        reason = f"it has {len(text.encode()):,} bytes, and a text in Redshift {LONGEST_TEXT:,} at most"
+    most = int(column.sql[len(_TEXT) : -1]) if column.sql.startswith(_TEXT) else LONGEST_TEXT
+    if len(text) > most // 4 and len(text.encode()) > most:  # a CAST would cut it off without a word
+        reason = f"it has {len(text.encode()):,} bytes, and its text in Redshift {most:,} at most"
         return reason, "Leave the table out with exclude."
     if column.form == "super" and text == NULL:
         hint = f'Say types = {{ "{table.source[1]}.{column.source.name}" = "text" }}, and begin the silo again.'
