@@ -67,6 +67,11 @@ class Place:
         with self.environment():
             return whimbrel.converge(self.project)
 
+    def check(self) -> None:
+        """Raises what ``whimbrel check`` says."""
+        with self.environment():
+            whimbrel.plan_converge(self.project)
+
     def verify(self) -> WarehouseVerification:
         with self.environment():
             return whimbrel.verify_warehouse(self.project)

@@ -230,8 +230,9 @@ def test_reserved_words_and_awkward_names(place: Place, mariadb: MariaDB) -> Non
 def test_a_schema_of_somebody_else_is_refused(place: Place, mariadb: MariaDB, shop: str) -> None:
     place.execute("CREATE SCHEMA shop", "CREATE TABLE shop.theirs (id INT)")
     place.add("shop", mariadb, shop)
-    with pytest.raises(WarehouseTaken, match="theirs"):
-        place.converge()
+    for ask in (place.check, place.converge):
+        with pytest.raises(WarehouseTaken, match="theirs"):
+            ask()
 
 
 def test_a_second_state_folder_is_refused(place: Place, mariadb: MariaDB, shop: str) -> None:
@@ -239,6 +240,8 @@ def test_a_second_state_folder_is_refused(place: Place, mariadb: MariaDB, shop: 
     place.converge()
     state = place.folder / ".whimbrel"
     state.rename(place.folder / "first")
+    with pytest.raises(StateError, match="its state folder is empty"):
+        place.check()
     with pytest.raises(WarehouseTaken, match="begun by another state folder"):
         place.converge()
     copy = place.folder / ".whimbrel"
@@ -255,7 +258,11 @@ def test_a_warehouse_that_is_gone_is_noticed(make_place: Callable[[str], Place],
     place.converge()
     place.file.unlink()
     with pytest.raises(StateError, match="nothing of this silo any more"):
-        place.converge()
+        place.check()
+    assert not place.file.exists()
+    for ask in (place.converge, place.check):
+        with pytest.raises(StateError, match="nothing of this silo any more"):
+            ask()
 
 
 def test_rows_that_somebody_took_away_during_the_load_are_missed(
@@ -282,5 +289,6 @@ def test_settings_that_say_something_else_than_at_the_start_are_refused(
     place.converge()
     place.silos.clear()
     place.add("shop", mariadb, shop, 'types = { "Item.amount" = "text" }')
-    with pytest.raises(StateError, match="amount"):
-        place.converge()
+    for ask in (place.check, place.converge):
+        with pytest.raises(StateError, match="amount"):
+            ask()

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 import orjson
 
-from whimbrel.changelog.record import RESTORE, Head, LogPoint, read_head
+from whimbrel.changelog.record import RESTORE, Head, LogPoint, is_commit, read_commit, read_head
 from whimbrel.durable import is_sound, sealed, sync_folder
 from whimbrel.errors import LogCorrupt
+from whimbrel.records import Commit
 
 BLOCK = 1 << 20
 _MARK_RETRIES = 1000  # a reader may meet the writer half-way through its line
@@ -80,6 +81,21 @@ def read_mark(folder: Path) -> DurableMark | None:
             return DurableMark(LogPoint(fields["segment"], fields["offset"]), fields["total"])
     hint = "Remove this file and start the capture: opening the log for writing recreates it."
     raise LogCorrupt("the mark of what is durable does not match its checksum", place=str(mark_path(folder)), hint=hint)
+
+
+def durable_commit(folder: Path) -> Commit | None:
+    """The last Commit that is durable, None before the first. Raises LogCorrupt, StateError, OSError."""
+    mark = read_mark(folder)
+    if mark is None:
+        return None
+    head, length = segment_head(folder, mark.point.segment)
+    if mark.point.offset <= length:
+        return head.last
+    path = segment_path(folder, mark.point.segment)
+    line = line_before(path, mark.point.offset)
+    if not (is_commit(line) and is_sound(line)):
+        raise LogCorrupt("no transaction ended there", place=f"{path} at {mark.point.offset}", hint=RESTORE)
+    return read_commit(orjson.loads(line)).commit
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:

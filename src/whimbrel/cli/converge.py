@@ -15,7 +15,7 @@ from whimbrel.cli.aligned import write_table
 from whimbrel.cli.frame import DIFFERENCES, OK, USER_ERROR, say, say_json
 from whimbrel.cli.shown import LISTED, shown
 from whimbrel.cli.stopping import INTERRUPTED
-from whimbrel.errors import SourceError, UserError, WarehouseError
+from whimbrel.errors import UserError, WhimbrelError
 from whimbrel.lake.statements import statements
 from whimbrel.project import Project
 
@@ -45,7 +45,7 @@ def check(project: Project, as_json: bool) -> int:
     """The plan, or what stands in its way."""
     try:
         plan = verbs.plan_converge(project)
-    except (SourceError, WarehouseError, UserError) as error:
+    except WhimbrelError as error:
         if as_json:
             say_json({"ready": False, "fault": str(error)})
         else:

@@ -19,6 +19,7 @@ from whimbrel.durable import replace_file, sealed_json, sealed_lines, writing
 from whimbrel.errors import PositionLost, StateError, UnsupportedSource
 from whimbrel.migration.beginnings import Beginnings
 from whimbrel.mysql.binlog.beginning import Beginning, beginning_of, oldest_file
+from whimbrel.mysql.binlog.session import still_has
 from whimbrel.mysql.connect import Mysql, ServerInfo, current_position, server_info
 from whimbrel.mysql.failover import first_position, prove_holds
 from whimbrel.mysql.preflight import unlogged
@@ -128,15 +129,32 @@ class Lineage:
                 hint="Set it to ON again.",
             )
         if captured.epoch == latest.epoch:
-            found = self._same_file(captured)
-            if found:
+            if found := self._followed_file(captured, gtid=info.gtid):
                 self._beginnings.note(captured, found)
-            elif info.gtid and captured.gtid:
-                self._was_purged(captured)
             return captured
         first = first_position(connection, captured.gtid, latest.epoch)
         self.begin(first)
         return first
+
+    def prove_goes_on(self, connection: Mysql, info: ServerInfo, captured: Position) -> None:
+        """That a capture could continue from ``captured`` now. Nothing is written. Raises as ``prove_holds``, and
+        PositionLost.
+        """
+        latest = self.latest()
+        if info.server_uuid != latest.server:
+            prove_holds(connection, info, captured, latest.server)
+        elif captured.epoch == latest.epoch:
+            self._followed_file(captured, gtid=info.gtid)
+        still_has(connection, captured, use_gtid=info.gtid and bool(captured.gtid))
+
+    def _followed_file(self, captured: Position, *, gtid: bool) -> Beginning | None:
+        """How the file of ``captured`` begins; None where it is gone, and the next one follows it, or only the server
+        can say so, as it does without GTIDs. Raises PositionLost.
+        """
+        found = self._same_file(captured)
+        if found is None and gtid and captured.gtid:
+            self._was_purged(captured)
+        return found
 
     def _same_file(self, position: Position) -> Beginning | None:
         """How the file of ``position`` begins on the server, None if it has none of that name. Raises PositionLost if

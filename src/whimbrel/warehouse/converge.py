@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from whimbrel.errors import ProjectError, Stopped, WhimbrelError
+from whimbrel.errors import ProjectError, Stopped
 from whimbrel.migration.live import Asked, Live
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.state import StateFolder
 from whimbrel.project import ItemSilo, Project, Warehouse
 from whimbrel.threads import Beside
+from whimbrel.warehouse.claim import can_go_on
 from whimbrel.warehouse.engine import Engine
 from whimbrel.warehouse.layout import layout
 from whimbrel.warehouse.ledger import make_ledger
 from whimbrel.warehouse.opened import open_engine
-from whimbrel.warehouse.prepared import PreparedSilo, prepare_silo
+from whimbrel.warehouse.prepared import PreparedSilo, of_silo, prepare_silo
 from whimbrel.warehouse.reports import Reports
 from whimbrel.warehouse.run import SiloRun
 
@@ -90,10 +91,13 @@ def warehouse_of(project: Project) -> Warehouse:
 def plan(project: Project) -> ConvergePlan:
     """What converge would do, without doing any of it; and every fault of the sources, as converge would raise it."""
     warehouse = warehouse_of(project)
-    open_engine(project, warehouse).prove()
+    engine = open_engine(project, warehouse)
+    engine.prove()
     silos, asked = {}, [report.sql for report in warehouse.reports]
     for silo in project.silos:
         found = prepare_silo(project, silo, warehouse.engine)
+        with of_silo(silo.name):
+            can_go_on(found, engine)
         rows = found.prepared.estimates
         silos[silo.name] = tuple(
             PlannedSiloTable(
@@ -146,10 +150,9 @@ def _all_of(
 
     def one(name: str) -> None:
         try:
-            work[name]()
+            with of_silo(name):
+                work[name]()
         except BaseException as error:
-            if isinstance(error, WhimbrelError):
-                error.place = _placed(error.place, name)
             failures.append(error)
             stop.set()
         finally:
@@ -172,11 +175,6 @@ def _all_of(
         if not isinstance(error, Stopped):
             raise error
     reports.end()
-
-
-def _placed(place: str, silo: str) -> str:
-    """Several sources may have binlogs and tables of one name: which silo it is comes first."""
-    return place if f"{place}:".startswith((f"{silo}:", f"{silo}.")) else f"{silo}: {place}"
 
 
 class Refreshed:

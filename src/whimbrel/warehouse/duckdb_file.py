@@ -49,12 +49,16 @@ class DuckDBFile:
         self._written = {"whimbrel"}  # schemas
         self._untidy = TIDY_AFTER  # sessions that wrote since; at first, nobody knows
 
+    @property
+    def exists(self) -> bool:
+        return self._path.exists()
+
     def prove(self) -> None:
         folder = self._path.parent
         if not os.access(folder, os.W_OK | os.X_OK):
             reason = "may not be written to" if folder.is_dir() else "is not there"
             raise WarehouseError(f"the folder {reason}", place=str(folder), hint="Make it, or name another file.")
-        if self._path.exists():
+        if self.exists:
             with self._turn, self._attached():
                 pass
 

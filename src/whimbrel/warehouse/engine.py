@@ -75,6 +75,11 @@ class Engine(Protocol):
         """Whether a transaction of any size is too much for it: a large one of the source is written in several."""
         ...
 
+    @property
+    def exists(self) -> bool:
+        """False where a session would make it."""
+        ...
+
     def prove(self) -> None:
         """That it can be opened, and written to; nothing is made by it. Raises PrivilegeError, WarehouseError."""
         ...

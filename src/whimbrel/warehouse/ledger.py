@@ -116,12 +116,7 @@ class Ledger:
         """Begin; what is left here of a silo that was dropped goes. Raises WarehouseTaken if the silo's schema has
         tables: they are somebody else's.
         """
-        if there := self._tables_there(session):
-            raise WarehouseTaken(
-                f"the schema has tables that whimbrel did not make: {', '.join(there[:5])}",
-                place=self.silo,
-                hint="Give the silo another name, or drop that schema.",
-            )
+        self.prove_free(session)
         for table, column in (("silo", "name"), ("chunk", "silo"), ("stored", "silo")):
             session.execute(f"DELETE FROM {SCHEMA}.{table} WHERE {column} = ?", (self.silo,))
         session.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.silo)}")
@@ -129,6 +124,15 @@ class Ledger:
             f"INSERT INTO {SCHEMA}.silo VALUES (?, ?, 0, ?, NULL, NULL, 0, NULL, 0, 0)", (self.silo, migration, LOADING)
         )
         self._now = Entry(migration)
+
+    def prove_free(self, session: EngineSession) -> None:
+        """Raises WarehouseTaken if the silo's schema has tables."""
+        if there := self._tables_there(session):
+            raise WarehouseTaken(
+                f"the schema has tables that whimbrel did not make: {', '.join(there[:5])}",
+                place=self.silo,
+                hint="Give the silo another name, or drop that schema.",
+            )
 
     def is_dropped(self, session: EngineSession) -> bool:
         """Whether it had tables, and somebody has dropped all of them, as whoever begins it again does."""

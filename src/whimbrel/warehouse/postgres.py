@@ -52,7 +52,7 @@ _SETTINGS = {
 class Postgres:
     """An Engine. Each session is a connection."""
 
-    name, in_parts = "postgres", False
+    name, in_parts, exists = "postgres", False, True
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse

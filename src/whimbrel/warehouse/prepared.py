@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
 from whimbrel import checkpoint
@@ -46,8 +46,19 @@ def state_of(project: Project, silo: Silo) -> StateFolder:
 
 def prepare_silo(project: Project, silo: Silo, engine: str) -> PreparedSilo:
     """Raises the only fault, or UnsupportedSource with all of them; SourceUnreachable, PrivilegeError, StateError."""
-    with closing(connect(silo.source)) as connection:
+    with of_silo(silo.name), closing(connect(silo.source)) as connection:
         return _prepare(project, silo, engine, connection)
+
+
+@contextmanager
+def of_silo(name: str) -> Iterator[None]:
+    """Several sources may have binlogs and tables of one name: an error says first which silo it is."""
+    try:
+        yield
+    except WhimbrelError as error:
+        if not f"{error.place}:".startswith((f"{name}:", f"{name}.")):
+            error.place = f"{name}: {error.place}" if error.place else name
+        raise
 
 
 def _prepare(project: Project, silo: Silo, engine: str, connection: Mysql) -> PreparedSilo:

@@ -35,11 +35,12 @@ from whimbrel.mysql.visible import Start, fixed_start
 from whimbrel.records import Position, Table
 from whimbrel.warehouse.alter import FollowedTables, fill, follow_versions
 from whimbrel.warehouse.apply import BATCH, FULL, RowApplier
+from whimbrel.warehouse.claim import is_claimed
 from whimbrel.warehouse.engine import Engine
-from whimbrel.warehouse.ledger import FOLLOWING, KeptTable, Ledger, same_migration
+from whimbrel.warehouse.ledger import FOLLOWING, KeptTable, Ledger
 from whimbrel.warehouse.load import SiloTableLoad
 from whimbrel.warehouse.prepared import PreparedSilo
-from whimbrel.warehouse.stored import same_settings, stored_table
+from whimbrel.warehouse.stored import stored_table
 
 POLL_SECONDS = 0.02
 PRUNE_SECONDS = 10.0
@@ -297,22 +298,13 @@ class SiloRun:
 
     def _claim(self) -> None:
         """Raises WarehouseTaken, StateError where warehouse and state folder do not belong together."""
-        name, now = self.found.silo.name, self.checkpoints.now
+        now = self.checkpoints.now
         with self._engine.session() as session:
-            entry = self.ledger.read(session)
-            if entry is None or (entry.migration != now.migration and self.ledger.is_dropped(session)):
-                if self.phase == "apply":
-                    hint = "Put the warehouse back, or remove the silo's state folder to begin it again."
-                    raise StateError("the warehouse has nothing of this silo any more", place=name, hint=hint)
+            if not is_claimed(self.found, self.ledger, session, now):
                 with session.transaction():
                     self.ledger.claim(session, now.migration)
                 return
-            same_migration(entry, now.migration, name)
-            if self.phase == "apply" and entry.phase != FOLLOWING:
-                hint = "Restore warehouse and state folder from one copy, or begin the silo again."
-                raise StateError("the warehouse is older than the state folder", place=name, hint=hint)
             for kept in self.ledger.tables(session).values():
-                same_settings(self.found.engine, self.found.silo, kept.table)
                 name = ".".join(kept.table.source)
                 rows = sum(sum(chunks.values()) for chunks in self.ledger.chunks(session, name).values())
                 counts = self.progress.tables.setdefault(name, TableCounts())

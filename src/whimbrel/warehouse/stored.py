@@ -13,7 +13,7 @@ from whimbrel.mysql.altered import Altered
 from whimbrel.project import Silo
 from whimbrel.records import Column, Row, Table
 from whimbrel.snapshot_files import table_from_json, table_to_json
-from whimbrel.warehouse.names import column_name, quoted, table_name
+from whimbrel.warehouse.names import column_name, name_faults, quoted, table_name
 from whimbrel.warehouse.types import DATES, TIMESTAMP, carried_as
 
 SINCE, UNTIL, DELETED = "valid_from", "valid_to", "deleted_at"
@@ -186,8 +186,18 @@ def evolved(engine: str, silo: Silo, stored: StoredTable, altered: Altered) -> E
         columns.append(made)
         if made.sql != old.sql:
             widened.append(made)
-    added = tuple(_stored(engine, silo, version, column) for column in _new(silo, known, version))
+    new_columns = _new(silo, known, version)
+    _names_are_free(engine, silo, version, [column.source for column in columns], new_columns)
+    added = tuple(_stored(engine, silo, version, column) for column in new_columns)
     return Evolved(replace(stored, columns=(*columns, *added)), added, tuple(widened))
+
+
+def _names_are_free(engine: str, silo: Silo, version: Table, old: list[Column], new: list[Column]) -> None:
+    """A new column may have the name of another one, or of one that was dropped, or one that the engine has itself."""
+    places = {f"{silo.name}: {version.name}.{column.name}" for column in new}
+    for fault in name_faults(engine, silo, [replace(version, columns=(*old, *new))]):
+        if fault.place in places:
+            raise SchemaDrift(f"schema changed: {fault.message}", place=fault.place, hint=fault.hint)
 
 
 def _new(silo: Silo, known: Mapping[str, StoredColumn], version: Table) -> list[Column]:

@@ -1,0 +1,62 @@
+"""Whether a state folder, a warehouse and a source belong together, asked before a silo is begun or continued."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from whimbrel import checkpoint
+from whimbrel.changelog.segments import durable_commit
+from whimbrel.checkpoint import Checkpoint
+from whimbrel.errors import StateError
+from whimbrel.migration.prepare import followable, lineage_of
+from whimbrel.migration.state import StateFolder
+from whimbrel.mysql.connect import connect
+from whimbrel.warehouse.engine import Engine, EngineSession
+from whimbrel.warehouse.ledger import FOLLOWING, Ledger, has_ledger, same_migration
+from whimbrel.warehouse.prepared import PreparedSilo
+from whimbrel.warehouse.stored import same_settings
+
+
+def can_go_on(found: PreparedSilo, engine: Engine) -> None:
+    """Raise what keeps ``converge`` from beginning the silo, or from continuing it. Nothing is written."""
+    folder, ledger = StateFolder(found.prepared.project.state), Ledger(found.silo.name)
+    now = checkpoint.load(folder.checkpoint)
+    followable(found.prepared, now)
+    if not engine.exists:
+        _nothing_is_missed(found, now)
+    else:
+        with engine.session() as session:
+            if not has_ledger(session):
+                _nothing_is_missed(found, now)
+                ledger.prove_free(session)
+            elif not is_claimed(found, ledger, session, now):
+                ledger.prove_free(session)
+    if now.start is None:
+        return
+    last = durable_commit(folder.log)
+    with closing(connect(found.silo.source)) as connection:
+        captured = last.position if last else now.start
+        lineage_of(found.prepared).prove_goes_on(connection, found.prepared.server, captured)
+
+
+def is_claimed(found: PreparedSilo, ledger: Ledger, session: EngineSession, now: Checkpoint) -> bool:
+    """Whether the warehouse has the silo of this state folder. Raises WarehouseTaken, StateError where it has one, and
+    the two do not belong together.
+    """
+    entry = ledger.read(session)
+    if entry is None or (entry.migration != now.migration and ledger.is_dropped(session)):
+        _nothing_is_missed(found, now)
+        return False
+    same_migration(entry, now.migration, found.silo.name)
+    if now.phase == "apply" and entry.phase != FOLLOWING:
+        hint = "Restore warehouse and state folder from one copy, or begin the silo again."
+        raise StateError("the warehouse is older than the state folder", place=found.silo.name, hint=hint)
+    for kept in ledger.tables(session).values():
+        same_settings(found.engine, found.silo, kept.table)
+    return True
+
+
+def _nothing_is_missed(found: PreparedSilo, now: Checkpoint) -> None:
+    if now.phase == "apply":
+        hint = "Put the warehouse back, or remove the silo's state folder to begin it again."
+        raise StateError("the warehouse has nothing of this silo any more", place=found.silo.name, hint=hint)
