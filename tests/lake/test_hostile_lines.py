@@ -105,7 +105,10 @@ def test_two_items_of_one_key_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "pages"
     folder.mkdir()
     for name, ids in {"a.json": range(2_000), "b.json": range(1_999, 3_000)}.items():
-        write_lines(folder / name, [{"pk": {"S": f"k{each}"}, "n": {"N": "1"}} for each in ids])
+        # One attribute that only the end of a file has: its segments have other columns.
+        late = {f"{name} late": {"S": "x"}}
+        items = [{"pk": {"S": f"k{each}"}, "n": {"N": "1"}} | (late if each % 1_000 == 900 else {}) for each in ids]
+        write_lines(folder / name, items)
     with pytest.raises(UserError, match="1 keys occur more than once, such as pk = 'k1999', in 2 items"):
         from_files(tmp_path / "lake", RULES, find(folder).files)
     assert datasets.names(tmp_path / "lake") == []

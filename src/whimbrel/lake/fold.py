@@ -20,7 +20,7 @@ from whimbrel.lake.duck import bounded, give_back
 from whimbrel.lake.gone import last_rows, latest, superseded
 from whimbrel.lake.manifest import DataFile, Manifest, data_file
 from whimbrel.lake.need import need
-from whimbrel.lake.segments import MOST_CHUNKS
+from whimbrel.lake.segments import MOST_CHUNKS, parquet_writer
 from whimbrel.lake.types import arrow_type, parse_type
 from whimbrel.lake.values import is_plain
 
@@ -57,7 +57,8 @@ def folded(folder: Path, manifest: Manifest, workshop: Path, *, alike: bool) -> 
 def check_unique(name: str, home: Path, files: Sequence[str], key: Sequence[str], threads: int) -> None:
     """Raises UserError where two items have one key: files of two scans, or a file and its copy."""
     listed, columns = ", ".join(path_literal(home / each) for each in files), ", ".join(map(quoted, key))
-    rows = f"read_parquet([{listed}], union_by_name = true)"
+    # All files have these columns, so none is opened before its turn: what a wide file says of itself takes 30 MB.
+    rows = f"read_parquet([{listed}])"
     query = f"SELECT {columns}, count(*) FROM {rows} GROUP BY ALL HAVING count(*) > 1"
     with bounded(home, threads) as connection:
         found = connection.execute(f"SELECT *, count(*) OVER () FROM ({query}) LIMIT 1").fetchone()
@@ -187,7 +188,7 @@ class _Copy:
         if self._writer is None:
             path = self._stem.with_name(f"{self._stem.name}-{len(self._made):05d}.parquet")
             self._made.append((path, 0))
-            self._writer = need("pyarrow.parquet", "lake").ParquetWriter(path, rows.schema, compression="zstd")
+            self._writer = parquet_writer(path, rows.schema)
         self._writer.write_table(rows, row_group_size=len(rows))
         self._rows += len(rows)
         self._written += rows.nbytes

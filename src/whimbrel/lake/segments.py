@@ -26,6 +26,7 @@ _NULL: AttributeValue = {"NULL": True}
 HELD_BYTES = 4 << 20  # of rows as texts, which become a row group
 # Columns in row groups of one file: what the file says of each, some 2 KB, is in memory while it is written or read.
 MOST_CHUNKS = 16_000
+MOST_DESCRIBED = 100  # columns of a file that says of each text column which values are its least and greatest
 MOST_NAMED = 10_000  # refused items that are named, for each part; the others are counted
 
 
@@ -183,7 +184,7 @@ class PartWriter:
         if self._writer is None:
             path = self._stem.with_name(f"{self._stem.name}-{len(self.part.segments)}.parquet")
             self.part.segments.append(Segment(path, dict(self.types)))
-            self._writer = need("pyarrow.parquet", "lake").ParquetWriter(path, schema, compression="zstd")
+            self._writer = parquet_writer(path, schema)
         self._writer.write_batch(rows)
         self.part.segments[-1].rows += len(rows)
         self._chunks += len(schema)
@@ -318,7 +319,7 @@ def rewrite(segment: Segment, types: dict[str, Type], exclude: Iterable[str], fl
     with parquet.ParquetFile(segment.path) as file:
         delta = "_sequence" in file.schema_arrow.names
         schema = _schema([(each, ()) for each in fields], delta)
-        with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        with parquet_writer(path, schema) as writer:
             for number in range(file.num_row_groups):  # each of which was in memory when it was written
                 group = file.read_row_group(number)
                 columns = [_widened(group.column(each.name), each.type) for each in schema]
@@ -326,6 +327,17 @@ def rewrite(segment: Segment, types: dict[str, Type], exclude: Iterable[str], fl
     path.replace(segment.path)
     assert before.keys() == wider.keys()
     segment.types = wider
+
+
+def parquet_writer(path: Path, schema: pyarrow.Schema) -> Any:
+    """As all files of a data set are written. Of a wide one only columns whose values are short have statistics: with
+    those of texts, which are in each row group, the file says ten times as much of itself.
+    """
+    import pyarrow as pa
+
+    short = [each.name for each in schema if pa.types.is_primitive(each.type) or pa.types.is_decimal(each.type)]
+    described = True if len(schema) <= MOST_DESCRIBED else short
+    return need("pyarrow.parquet", "lake").ParquetWriter(path, schema, compression="zstd", write_statistics=described)
 
 
 def _widened(column: pyarrow.ChunkedArray, kind: Any) -> pyarrow.ChunkedArray:
