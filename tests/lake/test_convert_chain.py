@@ -11,8 +11,8 @@ import pytest
 from tests.lake.helper import change, full, write_export
 from tests.lake.test_convert import RULES, chain, rows, types
 from whimbrel.errors import UserError
-from whimbrel.lake import datasets, fold, segments
-from whimbrel.lake.convert import ConvertRules, chain_of, from_exports  # type: ignore[attr-defined]
+from whimbrel.lake import datasets, fold, segments, sources
+from whimbrel.lake.convert import ConvertRules, chain_of, from_exports, from_files  # type: ignore[attr-defined]
 from whimbrel.lake.native import find_exports
 from whimbrel.lake.restore import files_of
 from whimbrel.lake.types import parse_type
@@ -36,6 +36,21 @@ def test_a_chain_gives_the_table_as_of_each_moment(tmp_path: Path) -> None:
     at_once = tmp_path / "at-once"
     assert from_exports(at_once, RULES, exports)
     assert rows(at_once) == now
+
+
+@pytest.mark.parametrize("share", [fold.FOLD_SHARE, 0.0])
+def test_a_folder_whose_name_looks_like_a_partition_is_not_a_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    monkeypatch.setattr(fold, "FOLD_SHARE", share)
+    place = tmp_path / "pk=7" / "line=8" / "n=9"
+    for folder in (tmp_path / "usual", place):
+        chain(folder / "e")
+        exports = find_exports(folder / "e")
+        assert from_exports(folder / "lake", RULES, exports)
+        assert from_files(folder / "loose", RULES, sources.sources(exports[0]))
+    assert rows(place / "lake") == rows(tmp_path / "usual" / "lake")
+    assert rows(place / "loose") == rows(tmp_path / "usual" / "loose")
 
 
 def test_a_restore_takes_the_exports_up_to_a_time(tmp_path: Path) -> None:

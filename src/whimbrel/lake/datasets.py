@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 CURRENT = "current.json"
 DELETED, SEQUENCE = "_deleted", "_sequence"
+# Else DuckDB takes a folder's name such as ``pk=7`` for a column, instead of the one that the files have.
+OWN_COLUMNS = "hive_partitioning = false"
 
 
 def names(folder: Path) -> list[str]:
@@ -238,7 +240,7 @@ def arrow(folder: Path, manifest: Manifest, columns: Sequence[str] | None = None
 def _parts(folder: Path, manifest: Manifest, columns: list[str], kind: str) -> str:
     files = [file for file in manifest.files if file.kind == kind]
     paths = ", ".join(path_literal(home(folder, manifest.name) / file.path) for file in files)
-    stored = f"SELECT * FROM read_parquet([{paths}], union_by_name = true)" if files else ""
+    stored = f"SELECT * FROM read_parquet([{paths}], union_by_name = true, {OWN_COLUMNS})" if files else ""
     return typed(manifest, columns, kind, stored)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from whimbrel.lake.datasets import literal, path_literal, quoted
+from whimbrel.lake.datasets import OWN_COLUMNS, literal, path_literal, quoted
 from whimbrel.lake.duck import connect
 from whimbrel.lake.lines import packing
 from whimbrel.lake.sources import SourceFile
@@ -109,7 +109,8 @@ class _Value:
 def _lines(path: Path) -> str:
     packed = packing(path) or "none"
     return (
-        f"read_csv({path_literal(path)}, columns = {{'line': 'VARCHAR'}}, delim = '{_NO_BYTE}', quote = '', "
+        f"read_csv({path_literal(path)}, columns = {{'line': 'VARCHAR'}}, {OWN_COLUMNS}, "
+        f"delim = '{_NO_BYTE}', quote = '', "
         f"escape = '', header = false, auto_detect = false, max_line_size = {MOST_BYTES}, "
         f"buffer_size = {_BUFFER_BYTES}, compression = '{packed}')"
     )

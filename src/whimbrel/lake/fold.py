@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets
-from whimbrel.lake.datasets import DELETED, SEQUENCE, path_literal, quoted, typed
+from whimbrel.lake.datasets import DELETED, OWN_COLUMNS, SEQUENCE, path_literal, quoted, typed
 from whimbrel.lake.duck import bounded, give_back
 from whimbrel.lake.gone import last_rows, latest, superseded
 from whimbrel.lake.manifest import DataFile, Manifest, data_file
@@ -58,7 +58,7 @@ def check_unique(name: str, home: Path, files: Sequence[str], key: Sequence[str]
     """Raises UserError where two items have one key: files of two scans, or a file and its copy."""
     listed, columns = ", ".join(path_literal(home / each) for each in files), ", ".join(map(quoted, key))
     # All files have these columns, so none is opened before its turn: what a wide file says of itself takes 30 MB.
-    rows = f"read_parquet([{listed}])"
+    rows = f"read_parquet([{listed}], {OWN_COLUMNS})"
     query = f"SELECT {columns}, count(*) FROM {rows} GROUP BY ALL HAVING count(*) > 1"
     with bounded(home, threads) as connection:
         found = connection.execute(f"SELECT *, count(*) OVER () FROM ({query}) LIMIT 1").fetchone()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whimbrel.lake import datasets
-from whimbrel.lake.datasets import DELETED, SEQUENCE, home, literal, path_literal, quoted
+from whimbrel.lake.datasets import DELETED, OWN_COLUMNS, SEQUENCE, home, literal, path_literal, quoted
 from whimbrel.lake.duck import bounded
 from whimbrel.lake.manifest import DataFile, Manifest
 from whimbrel.lake.need import need
@@ -153,7 +153,8 @@ def _numbered(folder: Path, manifest: Manifest, file: DataFile, *more: str) -> s
     types = datasets.sql_types(manifest)
     listed = [f"{quoted(name)}::{types[name]} AS key{number}" for number, name in enumerate(manifest.key)]
     path = path_literal(home(folder, manifest.name) / file.path)
-    return f"{', '.join(['file_row_number AS row', *listed, *more])} FROM read_parquet({path}, file_row_number = true)"
+    rows = f"read_parquet({path}, file_row_number = true, {OWN_COLUMNS})"
+    return f"{', '.join(['file_row_number AS row', *listed, *more])} FROM {rows}"
 
 
 def _key(manifest: Manifest) -> str:

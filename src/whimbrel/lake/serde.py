@@ -23,7 +23,7 @@ import orjson
 from whimbrel.errors import UserError
 from whimbrel.lake.casts import misfit, of_text, of_value, sql_type
 from whimbrel.lake.csvfile import COLUMNS
-from whimbrel.lake.datasets import literal, path_literal, quoted
+from whimbrel.lake.datasets import OWN_COLUMNS, literal, path_literal, quoted
 
 FILE = "_whimbrel_file"  # which file a row is of, for the values of partitions
 _NO_BYTE = "\x01"  # as the separator, it makes a line one column
@@ -227,7 +227,7 @@ def _pointer(name: str) -> str:
 
 
 def _parquet(external: External, place: Path, files: list[Path], ask: Ask) -> str:
-    source = f"read_parquet([{_paths(files)}], union_by_name = true, hive_partitioning = false, filename = '{FILE}')"
+    source = f"read_parquet([{_paths(files)}], union_by_name = true, {OWN_COLUMNS}, filename = '{FILE}')"
     stored = {str(row[0]).lower(): (str(row[0]), str(row[1])) for row in ask(f"DESCRIBE SELECT * FROM {source}")}
     picked = []
     for name, kind in external.columns:
