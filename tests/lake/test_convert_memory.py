@@ -33,7 +33,6 @@ FEW = (1_000, 400, 10)  # items, attributes of each, and how long one is
 MANY = {
     "wide": (12_000, 200, 10),
     "very wide": (2_000, 2_000, 10),
-    "wide and long": (800, 1_000, 310),
     "long": (1_500, 1, 380_000),
 }
 
