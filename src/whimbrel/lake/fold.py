@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from whimbrel.errors import UserError
 from whimbrel.lake import datasets
-from whimbrel.lake.datasets import DELETED, OWN_COLUMNS, SEQUENCE, path_literal, quoted, typed
+from whimbrel.lake.datasets import DELETED, SEQUENCE, typed
 from whimbrel.lake.duck import bounded, give_back
 from whimbrel.lake.gone import last_rows, latest, superseded
 from whimbrel.lake.manifest import DataFile, Manifest, data_file
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 COPY_BYTES = 4 << 20  # of rows that are in memory at once, and that become one row group
+KEYS_AT_ONCE = 32 << 10  # that are looked at for two that are equal
 MOST_DELTAS = 16
 FOLD_SHARE = 0.25  # of the base's rows: more in the deltas are folded into it
 FILE_BYTES = 512 << 20  # of rows, as they are in memory, that become one file of a base
@@ -56,17 +57,31 @@ def folded(folder: Path, manifest: Manifest, workshop: Path, *, alike: bool) -> 
 
 def check_unique(name: str, home: Path, files: Sequence[str], key: Sequence[str], threads: int) -> None:
     """Raises UserError where two items have one key: files of two scans, or a file and its copy."""
-    listed, columns = ", ".join(path_literal(home / each) for each in files), ", ".join(map(quoted, key))
-    # All files have these columns, so none is opened before its turn: what a wide file says of itself takes 30 MB.
-    rows = f"read_parquet([{listed}], {OWN_COLUMNS})"
-    query = f"SELECT {columns}, count(*) FROM {rows} GROUP BY ALL HAVING count(*) > 1"
-    with bounded(home, threads) as connection:
+    with _given_back(), bounded(home, threads) as connection:
+        connection.register("keys", _keys([home / each for each in files], key))
+        query = "SELECT *, count(*) FROM keys GROUP BY ALL HAVING count(*) > 1"
         found = connection.execute(f"SELECT *, count(*) OVER () FROM ({query}) LIMIT 1").fetchone()
     if found:
         *values, count, keys = found
         shown = ", ".join(f"{column} = {str(value)[:80]!r}" for column, value in zip(key, values, strict=True))
         message = f"{keys:,} keys occur more than once, such as {shown}, in {count:,} items"
         raise UserError(message, place=name, hint="Are files of two scans together, or a file and its copy?")
+
+
+def _keys(files: Sequence[Path], key: Sequence[str]) -> pyarrow.RecordBatchReader:
+    """Of files of the same types. Read by Arrow, one after the other: DuckDB would need more for what a file says of
+    all its columns, and keep that of each.
+    """
+    pa, parquet = need("pyarrow", "lake"), need("pyarrow.parquet", "lake")
+    schema = pa.schema([parquet.read_schema(files[0]).field(name) for name in key])
+
+    def batches() -> Iterator[pyarrow.RecordBatch]:
+        for path in files:
+            with parquet.ParquetFile(path) as file:
+                for batch in file.iter_batches(KEYS_AT_ONCE, columns=list(key)):
+                    yield batch.select(key)  # "a" stands for "a.b", too
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
 
 
 def has_its_types(folder: Path, manifest: Manifest, file: DataFile) -> bool:

@@ -25,7 +25,7 @@ _LONGEST_KEY = MAX_PARTITION_KEY_BYTES * 4 // 3 + 3  # characters: a binary one 
 _NULL: AttributeValue = {"NULL": True}
 HELD_BYTES = 4 << 20  # of rows as texts, which become a row group
 # Columns in row groups of one file: what the file says of each, some 2 KB, is in memory while it is written or read.
-MOST_CHUNKS = 16_000
+MOST_CHUNKS = 8_000
 MOST_DESCRIBED = 100  # columns of a file that says of each text column which values are its least and greatest
 MOST_NAMED = 10_000  # refused items that are named, for each part; the others are counted
 
