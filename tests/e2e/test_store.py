@@ -208,6 +208,7 @@ def test_an_outage_of_s3_is_waited_for(stored: Stored, outage: Outage) -> None:
     finish(stored.work)
 
 
+@pytest.mark.slow
 def test_an_outage_that_does_not_end_is_named_and_the_same_command_continues(
     stored: Stored, outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ def opened(browser: Any, found: Console) -> Tab:
     return tab
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source_server", ["mariadb"], indirect=True)
 def test_there_and_back_by_the_page(site: Site, browser: Any) -> None:
     work = site.work

@@ -159,6 +159,7 @@ def test_every_text_has_room_in_utf8() -> None:
     assert sql_of("redshift", "text", Column("a", "text")) == "VARCHAR(65535)"  # an attribute of DynamoDB
 
 
+@pytest.mark.slow
 def test_a_table_of_many_columns_is_kept_in_the_ledger(redshift: RedshiftPlace, mariadb: MariaDB) -> None:
     database = mariadb.new_database()
     columns = ", ".join(f"column_number_{number} INT" for number in range(400))

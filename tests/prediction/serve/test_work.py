@@ -13,6 +13,7 @@ from whimbrel.prediction.serve.served import Call, Served
 from whimbrel.prediction.serve.work import work
 
 
+@pytest.mark.slow
 def test_no_body_takes_more_memory_than_was_counted_for_it() -> None:
     command = [sys.executable, "-m", "tests.prediction.serve.heavy"]
     found = [json.loads(line) for line in subprocess.run(command, capture_output=True, check=True).stdout.splitlines()]
