@@ -17,7 +17,7 @@ from whimbrel.errors import UserError
 from whimbrel.lake import datasets
 from whimbrel.lake.datasets import DELETED, SEQUENCE, typed
 from whimbrel.lake.duck import bounded, give_back
-from whimbrel.lake.gone import last_rows, latest, superseded
+from whimbrel.lake.gone import batches, last_rows, latest, superseded
 from whimbrel.lake.manifest import DataFile, Manifest, data_file
 from whimbrel.lake.need import need
 from whimbrel.lake.segments import MOST_CHUNKS, parquet_writer
@@ -72,16 +72,11 @@ def _keys(files: Sequence[Path], key: Sequence[str]) -> pyarrow.RecordBatchReade
     """Of files of the same types. Read by Arrow, one after the other: DuckDB would need more for what a file says of
     all its columns, and keep that of each.
     """
-    pa, parquet = need("pyarrow", "lake"), need("pyarrow.parquet", "lake")
-    schema = pa.schema([parquet.read_schema(files[0]).field(name) for name in key])
+    pa, stored = need("pyarrow", "lake"), need("pyarrow.parquet", "lake").read_schema(files[0])
+    schema = pa.schema([stored.field(name) for name in key])
 
-    def batches() -> Iterator[pyarrow.RecordBatch]:
-        for path in files:
-            with parquet.ParquetFile(path) as file:
-                for batch in file.iter_batches(KEYS_AT_ONCE, columns=list(key)):
-                    yield batch.select(key)  # "a" stands for "a.b", too
-
-    return pa.RecordBatchReader.from_batches(schema, batches())
+    keys = (batch for path in files for batch in batches(path, key, KEYS_AT_ONCE))
+    return pa.RecordBatchReader.from_batches(schema, keys)
 
 
 def has_its_types(folder: Path, manifest: Manifest, file: DataFile) -> bool:

@@ -65,7 +65,7 @@ def _by_arrow(folder: Path, manifest: Manifest) -> list[tuple[DataFile, pyarrow.
     latest: dict[tuple[Any, ...], tuple[int, bool, str, int]] = {}
     for file in manifest.deltas:
         row = 0
-        for batch in _batches(place, file, [*key, SEQUENCE, DELETED]):
+        for batch in batches(place / file.path, [*key, SEQUENCE, DELETED]):
             kind = batch.select(key).schema
             for *values, number, deleted in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 if number > latest.get(tuple(values), (-1,))[0]:
@@ -82,17 +82,17 @@ def _by_arrow(folder: Path, manifest: Manifest) -> list[tuple[DataFile, pyarrow.
             there = stays.get(file.path, ())
             found.append((file, pa.array([row for row in range(file.rows) if row not in there], pa.int64())))
         else:
-            found.append((file, pa.concat_arrays(_among(changed, place, file, key))))
+            found.append((file, pa.concat_arrays(_among(changed, place / file.path, key))))
     return found
 
 
-def _among(changed: pyarrow.Table, place: Path, file: DataFile, key: Sequence[str]) -> list[pyarrow.Array]:
+def _among(changed: pyarrow.Table, path: Path, key: Sequence[str]) -> list[pyarrow.Array]:
     """The numbers of the file's rows whose keys are in ``changed``."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     found, first = [pa.array([], pa.int64())], 0
-    for batch in _batches(place, file, key):
+    for batch in batches(path, key):
         if batch.num_columns == 1:  # the join would import more than this does
             same = pc.is_in(batch.column(0), value_set=changed.column(0).combine_chunks())
             rows = pc.indices_nonzero(same).cast(pa.int64())
@@ -105,9 +105,10 @@ def _among(changed: pyarrow.Table, place: Path, file: DataFile, key: Sequence[st
     return found
 
 
-def _batches(place: Path, file: DataFile, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
-    with need("pyarrow.parquet", "lake").ParquetFile(place / file.path) as stored:
-        for batch in stored.iter_batches(_BATCH_ROWS, columns=list(columns)):
+def batches(path: Path, columns: Sequence[str], rows: int = _BATCH_ROWS) -> Iterator[pyarrow.RecordBatch]:
+    """These columns of a file, up to so many rows at once."""
+    with need("pyarrow.parquet", "lake").ParquetFile(path) as stored:
+        for batch in stored.iter_batches(rows, columns=list(columns)):
             yield batch.select(columns)  # "a" stands for "a.b", too
 
 

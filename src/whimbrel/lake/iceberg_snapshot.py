@@ -99,10 +99,8 @@ class NextSnapshot(UpdateTableMetadata["NextSnapshot"]):  # type: ignore[misc]  
         return _entry(ManifestEntryStatus.EXISTING, entry.snapshot_id, entry.data_file, *numbers)
 
     def _manifest(self, content: ManifestContent, entries: Iterable[ManifestEntry]) -> ManifestFile:
-        metadata, output = (
-            self._transaction.table_metadata,
-            self._table.io.new_output(self._location(f"{uuid4()}.avro")),
-        )
+        metadata, location = self._transaction.table_metadata, self._location(f"{uuid4()}.avro")
+        output = self._table.io.new_output(location)
         kind = _Deletions if content == ManifestContent.DELETES else ManifestWriterV2
         writer: ManifestWriter = kind(metadata.spec(), metadata.schema(), output, self._id, _CODEC)
         with writer:
