@@ -14,7 +14,7 @@ import logging
 import os
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -91,10 +91,23 @@ def pytest_sessionfinish() -> None:
     gc.unfreeze()  # nanobind, of DuckDB, says at the end what it thinks was left over
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Thousands of tests are made, which are there to the end: to look through them for garbage, again and again
+    meanwhile, took as long as making them.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_collection_finish() -> None:
-    """Thousands of tests, which are there to the end, are not looked through at each collection of garbage."""
+    """Nor are they looked through later. What comes now is looked through as rarely as in whimbrel's commands."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
