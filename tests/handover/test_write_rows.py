@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -117,6 +118,37 @@ def test_a_row_that_is_deleted_while_it_is_aside_stays_away(people: Back) -> Non
     people.write(people.change(ANN, person(1, "b", "Ann")), people.change(BOB, None))
     assert people.writer.settle_aside() == 0
     assert people.rows() == [(1, "b", "Ann", 11)]
+
+
+def test_however_many_rows_are_aside_each_one_comes_back_or_is_let_go(
+    people: Back, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ann takes the values of all others, one after the other, and one in three of their items is gone."""
+    monkeypatch.setattr("whimbrel.mysql.kept_rows._AT_ONCE", 3)
+    numbers = range(10, 30)
+    people.execute("INSERT INTO t VALUES " + ", ".join(f"({n}, 'm{n}', 'x', {n})" for n in numbers))
+    before = set(people.rows())
+    versions = [ANN, *(person(1, f"m{n}", "Ann") for n in numbers), ANN]
+    people.write(*[people.change(old, new) for old, new in pairwise(versions)])
+    assert len(people.rows()) == 2
+    people.writer.let_go_aside(lambda _, row: row["id"] in range(10, 30, 3))
+    assert people.writer.settle_aside() == 0
+    assert set(people.rows()) == {row for row in before if row[0] not in range(10, 30, 3)}
+
+
+def test_rows_aside_are_looked_at_in_turn_while_some_stay_in_the_way(
+    people: Back, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others took the values of some rows for good. Those of the rest are free again."""
+    monkeypatch.setattr("whimbrel.mysql.kept_rows._AT_ONCE", 3)
+    numbers = range(10, 30)
+    people.execute("INSERT INTO t VALUES " + ", ".join(f"({n}, 'm{n}', 'x', {n})" for n in numbers))
+    takers = [people.change(None, person(n + 100, f"m{n}", "new")) for n in numbers]
+    people.write(*takers)
+    people.write(*[people.change(person(n + 100, f"m{n}", "new"), None) for n in numbers if n % 2])
+    left = [people.writer.settle_some_patiently() for _ in range(8)]
+    assert left[0] > left[-1] == 10
+    assert {row[0] for row in people.rows() if row[0] in numbers} == {n for n in numbers if n % 2}
 
 
 def test_a_deleted_row_that_comes_again_has_what_no_item_carries(people: Back) -> None:

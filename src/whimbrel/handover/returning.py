@@ -162,7 +162,8 @@ class Returning:
             raise HandoverError(
                 f"{done.aside:,} rows stand in the way of others by a unique key of the source",
                 place="rollback",
-                hint="Two items say what only one row may: see whimbrel_reverse_rows, and change one of them.",
+                hint="Only one row may have such a value. The rows are in whimbrel_reverse_rows: change their items, "
+                "or the items that have the values now.",
             )
         path = self._run.folder.root / LETTERS
         left = named(self._waivers.left(read_letters(path)))

@@ -174,7 +174,7 @@ class Reverse:
                     self._refresh()
                     refreshed = now
                 if now - settled > _SETTLE:
-                    self.aside = self._settler.settle_aside_patiently()
+                    self.aside = self._settler.settle_some_patiently()
                     self._say()
                     settled = now
                 self._stop.wait(_LOOK)

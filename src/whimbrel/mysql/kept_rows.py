@@ -23,10 +23,13 @@ from whimbrel.mysql.row_statements import Destination
 from whimbrel.mysql.types import decoded, select_expression
 from whimbrel.records import Row, RowChange, Table, Value
 
+_AT_ONCE = 1000  # rows aside that are looked at in one transaction: they are in memory, and locked
+
 
 class KeptRow(NamedTuple):
-    """``values`` has all columns by name, also generated ones."""
+    """``values`` has all columns by name, also generated ones; ``place`` is where it is kept."""
 
+    place: bytes
     table: str
     aside: bool
     values: dict[str, Value]
@@ -63,12 +66,21 @@ class KeptRows:
     def remove(self, table: Table, key: Row) -> None:
         self._execute(f"DELETE FROM {self._name} WHERE epoch = %s AND place = %s", (self._epoch, _place(table, key)))
 
-    def aside(self, limit: int = 1000) -> list[KeptRow]:
-        """Rows that are still in somebody's way, or were; locked, so that nobody else brings one back meanwhile."""
+    def aside(self, after: bytes) -> list[KeptRow]:
+        """The next rows behind the place ``after`` that are still in somebody's way, or were; none at the end. Locked,
+        so that nobody else brings one back meanwhile.
+        """
         if not self._some.is_set():
             return []
-        where = f"WHERE epoch = %s AND aside = 1 LIMIT {limit} FOR UPDATE"
-        return [_kept(row) for row in self._rows(f"SELECT aside, saved FROM {self._name} {where}", (self._epoch,))]
+        where = f"WHERE epoch = %s AND aside = 1 AND place > %s ORDER BY place LIMIT {_AT_ONCE} FOR UPDATE"
+        statement = f"SELECT place, aside, saved FROM {self._name} {where}"
+        return [_kept(row) for row in self._rows(statement, (self._epoch, after))]
+
+    def count_aside(self) -> int:
+        if not self._some.is_set():
+            return 0
+        statement = f"SELECT COUNT(*) AS rows_aside FROM {self._name} WHERE epoch = %s AND aside = 1"
+        return int(self._rows(statement, (self._epoch,))[0]["rows_aside"])
 
     def let_go(self, table: Table, key: Row) -> None:
         """The row that was put aside is gone at its item. It may still come again at another one."""
@@ -128,4 +140,4 @@ def _kept(row: dict[str, Any]) -> KeptRow:
         name: base64.b64decode(value["base64"]) if isinstance(value, dict) else value
         for name, value in saved["row"].items()
     }
-    return KeptRow(saved["table"], bool(row["aside"]), values)
+    return KeptRow(row["place"], saved["table"], bool(row["aside"]), values)

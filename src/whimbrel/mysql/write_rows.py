@@ -93,6 +93,7 @@ class RowWriter:
         self._destinations = destinations
         self._connection: Mysql | None = None
         self._kept: KeptRows
+        self._settled = b""  # the place of the row aside that was looked at last
         self._former: set[tuple[str, bytes]] = set()  # items that the transaction took a row from, or looked for one
         self.aside = 0
 
@@ -121,34 +122,52 @@ class RowWriter:
 
     def settle_aside(self) -> int:
         """Bring back the rows that are in nobody's way any more; how many are left."""
-        connection, left = self._begun(), 0
-        pass_gate(connection, self._source.database, self._epoch)
-        for kept in self._kept.aside():
-            to = self._destinations.get(kept.table)
-            if to is None or not self._is_back(to, kept.values):
-                left += 1
-        if self._former:
-            add_items(connection, self._source.database, self._epoch, self._former)
-        self._execute(connection, "COMMIT")
-        return left
+        self._settled = b""
+        while self._settle_some():
+            pass
+        return self._kept.count_aside()
 
     def let_go_aside(self, is_gone: Callable[[str, Mapping[str, Value]], bool]) -> None:
         """Let go of the rows aside that no item has any more: ``is_gone`` is asked with the table and the whole row."""
-        connection = self._begun()
-        pass_gate(connection, self._source.database, self._epoch)
-        for kept in self._kept.aside():
-            if is_gone(kept.table, kept.values):
-                to = self._destinations[kept.table]
-                self._kept.let_go(to.table, _key(to, kept.values))
-        self._execute(connection, "COMMIT")
+        after = b""
+        while True:
+            connection = self._begun()
+            pass_gate(connection, self._source.database, self._epoch)
+            some = self._kept.aside(after)
+            for kept in some:
+                if is_gone(kept.table, kept.values):
+                    to = self._destinations[kept.table]
+                    self._kept.let_go(to.table, _key(to, kept.values))
+            self._execute(connection, "COMMIT")
+            if not some:
+                return
+            after = some[-1].place
 
-    def settle_aside_patiently(self) -> int:
-        """The same; a lock that is held, or a connection that is lost, is left to the next time."""
+    def settle_some_patiently(self) -> int:
+        """The same with the next ones only, as applications wait for their locks; then the first ones come again. A
+        lock that is held, or a connection that is lost, is left to the next time.
+        """
         try:
-            self.aside = self.settle_aside()
+            self._settle_some()
+            self.aside = self._kept.count_aside()
         except SourceUnreachable:
             self._roll_back()
         return self.aside
+
+    def _settle_some(self) -> bool:
+        """One transaction; False at the end."""
+        connection = self._begun()
+        pass_gate(connection, self._source.database, self._epoch)
+        some = self._kept.aside(self._settled)
+        for kept in some:
+            to = self._destinations.get(kept.table)
+            if to is not None:
+                self._bring_back(to, kept.values)
+        if self._former:
+            add_items(connection, self._source.database, self._epoch, self._former)
+        self._execute(connection, "COMMIT")
+        self._settled = some[-1].place if some else b""
+        return bool(some)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -285,15 +304,15 @@ class RowWriter:
         elif found := self._kept.keep(to, condition, aside=False):
             self._run(delete_rows(to, found))
 
-    def _is_back(self, to: Destination, values: Mapping[str, Value]) -> bool:
+    def _bring_back(self, to: Destination, values: Mapping[str, Value]) -> None:
+        """Unless it is still in somebody's way."""
         said = {name: value for name, value in values.items() if name not in to.filled.generated}
         try:
             self._run(insert(to, said))
         except (Unwritable, _Duplicate):
-            return False
+            return
         self._kept.remove(to.table, _key(to, values))
         self._touch(to, [values])
-        return True
 
     # -- statements --------------------------------------------------------------------------------------------------
 
