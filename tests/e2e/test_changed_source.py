@@ -35,6 +35,9 @@ def test_a_binlog_purged_beyond_the_position_is_an_error_that_names_both(
     told = work.call("migrate", "--until-caught-up", code=3).stderr
     assert was in told
     assert newest in told
+    report = json.loads(work.call("check", "--json", code=2).stdout)
+    [lost] = [each for each in report["findings"] if each["code"] == "position-lost"]
+    assert was in lost["reason"]
     assert json.loads(work.call("migrate", "--json", code=3).stdout.splitlines()[-1])["error"] == "PositionLost"
 
 

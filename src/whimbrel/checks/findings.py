@@ -155,6 +155,7 @@ KINDS: dict[str, Kind] = {
         "the project file is not the one that the migration began with",
         "Put it back, or start over with a new state folder and target table",
     ),
+    "position-lost": Kind(ERROR, "the source cannot continue from where the migration is", "See the reason"),
     "regrouped": Kind(
         INFO,
         "an item's rows are not together in primary-key order: they are regrouped on disk",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from whimbrel import handed_over
 from whimbrel.checks.ask import OutOfTime, TimedQueries
 from whimbrel.checks.cost import (
     DEFAULT_REGION,
@@ -43,10 +44,19 @@ from whimbrel.checks.store import store_findings
 from whimbrel.checks.target import stream_findings, target_findings
 from whimbrel.checks.writes import Writes, recent_writes, write_findings
 from whimbrel.dynamodb.session import Session
-from whimbrel.errors import MappingError, ProjectError, SchemaDrift, UnsupportedSource, WhimbrelError
+from whimbrel.errors import (
+    MappingError,
+    PositionLost,
+    ProjectError,
+    SchemaDrift,
+    StateError,
+    UnsupportedSource,
+    WhimbrelError,
+)
 from whimbrel.lake.need import need
 from whimbrel.mapping.design import TableMapping
 from whimbrel.migration.mappings import Mappings, read_mappings
+from whimbrel.migration.prepare import goes_on
 from whimbrel.migration.safe_edits import unsafe_edits
 from whimbrel.migration.state import StateFolder
 from whimbrel.mysql.client import SourceConnection
@@ -143,6 +153,7 @@ def _check_source(
     found = _mappings(project, connection, report)
     mappings = list(found.mappings.values())
     report.source = source_facts(connection)
+    report.findings += _lost(project, connection)
     report.findings += source_findings(connection, list(found.tables.values()))
     by_name = {mapping.source: mapping for mapping in mappings}
     log = StateFolder(project.state).log
@@ -189,6 +200,17 @@ def _mappings(project: Project, connection: Mysql, report: Report) -> Mappings:
         edits = unsafe_edits(found.history, found.project.tables, found.tables) if not found.faults else []
         report.findings += [finding("project-changed", project.path.name, edit) for edit in edits]
     return found
+
+
+def _lost(project: Project, connection: Mysql) -> list[Finding]:
+    """Where a migration has begun, and is not handed over: what keeps it from going on."""
+    if handed_over.load(project.state).side != "mysql":
+        return []
+    try:
+        goes_on(project, connection)
+    except (PositionLost, StateError, UnsupportedSource) as error:
+        return [finding("position-lost", error.place, error.message, error.hint)]
+    return []
 
 
 def _fault_finding(error: WhimbrelError, project: Project) -> Finding:

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from whimbrel import checkpoint
+from whimbrel.changelog.segments import durable_commit
 from whimbrel.checkpoint import Checkpoint
 from whimbrel.errors import MappingError, SchemaDrift, StateError
 from whimbrel.mapping.design import TableMapping
@@ -120,6 +121,18 @@ def followable(prepared: Prepared, now: Checkpoint) -> None:
         return
     with closing(connect(prepared.project.source)) as connection:
         lineage.prove(connection, now.applied_position or now.start)
+
+
+def goes_on(project: Project, connection: Mysql) -> None:
+    """Refuse a migration, or a silo, that has begun, and whose capture could not continue now with the server of
+    ``connection``. Nothing is written. Raises PositionLost, StateError, UnsupportedSource, and as ``Lineage.prove``.
+    """
+    folder = StateFolder(project.state)
+    start = checkpoint.load(folder.checkpoint).start
+    if start is None:
+        return
+    last, info = durable_commit(folder.log), server_info(connection)
+    _lineage(project, info).prove_goes_on(connection, info, last.position if last else start)
 
 
 def same_rules(prepared: Prepared, recorded: str) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 
 from whimbrel import checkpoint
-from whimbrel.changelog.segments import durable_commit
 from whimbrel.checkpoint import Checkpoint
 from whimbrel.errors import StateError
-from whimbrel.migration.prepare import followable, lineage_of
+from whimbrel.migration.prepare import followable, goes_on
 from whimbrel.migration.state import StateFolder
 from whimbrel.mysql.connect import connect
 from whimbrel.warehouse.engine import Engine, EngineSession
@@ -31,12 +30,8 @@ def can_go_on(found: PreparedSilo, engine: Engine) -> None:
                 ledger.prove_free(session)
             elif not is_claimed(found, ledger, session, now):
                 ledger.prove_free(session)
-    if now.start is None:
-        return
-    last = durable_commit(folder.log)
     with closing(connect(found.silo.source)) as connection:
-        captured = last.position if last else now.start
-        lineage_of(found.prepared).prove_goes_on(connection, found.prepared.server, captured)
+        goes_on(found.prepared.project, connection)
 
 
 def is_claimed(found: PreparedSilo, ledger: Ledger, session: EngineSession, now: Checkpoint) -> bool:
