@@ -25,7 +25,7 @@ import orjson
 
 from whimbrel.changelog.record import LogPoint
 from whimbrel.durable import replace_file
-from whimbrel.errors import Locked, StateError
+from whimbrel.errors import BEGIN_AGAIN, Locked, StateError
 from whimbrel.records import Position
 
 VERSION = 2
@@ -219,7 +219,7 @@ def _checksum(fields: Mapping[str, Any]) -> str:
 _MOST_CHUNKS = 10_000_000
 _NAMES = {"version"} | {each.name for each in fields_of(Checkpoint)}
 _PROGRESS_NAMES = {each.name for each in fields_of(TableProgress)}
-_RESTORE = "Restore it from a copy of the state folder, or set the folder aside and begin the migration again."
+_RESTORE = f"Restore it from a copy of the state folder, or {BEGIN_AGAIN}."
 
 
 def _checkpoint(fields: Mapping[str, Any]) -> Checkpoint:

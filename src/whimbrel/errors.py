@@ -10,7 +10,8 @@
     │   ├── RowError              a row that does not fit a model's inputs: ``column`` names the one at fault
     │   ├── PrivilegeError        the source or target account may not do something
     │   ├── PasswordWithheld      the server asks for the password in a way that could reveal it
-    │   └── NotReady              the plan of a cutover has errors: nothing was changed
+    │   ├── NotReady              the plan of a cutover has errors: nothing was changed
+    │   └── NotYet                (Retryable) too early: a table has no items, or was exported minutes ago
     ├── SourceError               MySQL or MariaDB refused something, or did not answer as it should
     │   ├── SourceUnreachable     (Retryable) the connection failed or broke
     │   ├── UnsupportedSource     a setting, version or table that cannot be migrated exactly
@@ -51,6 +52,9 @@ The first paragraph of each class says what to do. docs/errors.md is made from t
 """
 
 from __future__ import annotations
+
+# What a hint says where nothing else helps. It is of a migration: for a silo, ``warehouse.prepared`` says it otherwise.
+BEGIN_AGAIN = "begin again with a new state folder and target table"
 
 
 class Retryable:
@@ -107,6 +111,10 @@ class PasswordWithheld(UserError):
 
 class NotReady(UserError):
     """The plan of the cutover has errors, and nothing was changed. Correct each."""
+
+
+class NotYet(UserError, Retryable):
+    """Run the same command later: when the table has items, or the time that the message names has come."""
 
 
 class SourceError(WhimbrelError):

@@ -120,7 +120,7 @@ def test_a_server_that_goes_away_is_waited_for(
     make_place: Callable[[str], Place], mariadb: MariaDB, postgres: PostgreSQL, pairs: str
 ) -> None:
     place = make_place("postgres")
-    place.more = "batch_seconds = 0.1"
+    place.more = 'batch_seconds = 0.1\n[[report]]\nname = "counted"\nsql = "SELECT COUNT(*) AS n FROM away.b"\n'
     place.add("away", mariadb, pairs)
     place.converge()
     with following(place) as thread:
@@ -131,6 +131,7 @@ def test_a_server_that_goes_away_is_waited_for(
         time.sleep(0.5)
         postgres.start()
         until(lambda: place.rows("SELECT COUNT(*) FROM away.b") == [(62,)], thread)
+        until(lambda: place.rows("SELECT n FROM reports.counted") == [(62,)], thread)
     assert_same(place, "away.b", mariadb, pairs, "b", "*")
 
 

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import without_coverage
-from whimbrel.errors import UnsupportedSource, WarehouseError
+from whimbrel.errors import UnsupportedSource, WarehouseError, WarehouseUnreachable
 from whimbrel.records import Column, Row, Table
-from whimbrel.warehouse import duckdb_rows
+from whimbrel.warehouse import duckdb_file, duckdb_rows
 from whimbrel.warehouse.duckdb_file import DuckDBFile, DuckDBSession
 from whimbrel.warehouse.put import added_by_load
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
@@ -153,3 +153,33 @@ def test_a_file_that_this_process_lets_go_at_the_moment_is_waited_for(tmp_path: 
         reader.join()
     with engine.session() as session:
         assert session.fetch("SELECT COUNT(*) FROM t") == [(10,)]
+
+
+def test_a_damaged_file_is_not_taken_for_one_that_is_in_use(tmp_path: Path) -> None:
+    """DuckDB speaks of a block then, and a folder may have such a name: whoever waits for a lock would wait on."""
+    folder = tmp_path / "lock"
+    folder.mkdir()
+    engine = DuckDBFile(folder / "w.duckdb", tmp_path / "spill")
+    with engine.session() as session:
+        session.execute("CREATE TABLE t (a INTEGER)")
+    content = bytearray((folder / "w.duckdb").read_bytes())
+    content[4096 + 8] ^= 1  # of a block whose checksum is looked at
+    for damaged in (bytes(content), b"something else" * 1_000):
+        (folder / "w.duckdb").write_bytes(damaged)
+        with pytest.raises(WarehouseError, match="Restore the file and the state folder") as found, engine.session():
+            pass
+        assert not isinstance(found.value, WarehouseUnreachable)
+
+
+def test_who_has_the_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duckdb_file, "WAITS", 0.1)
+    file = tmp_path / "w.duckdb"
+    holds = f"import duckdb, sys; held = duckdb.connect({str(file)!r}); print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", holds]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=without_coverage(), **pipes) as holder:  # type: ignore[call-overload]
+        assert holder.stdout.readline() == b"held\n"
+        said = rf"another program has the file open: .*PID {holder.pid}"
+        with pytest.raises(WarehouseUnreachable, match=said), DuckDBFile(file, tmp_path / "spill").session():
+            pass
+        holder.stdin.close()

@@ -57,8 +57,9 @@ def test_a_table_that_is_gone_stops_its_silo_by_name(make_place: MakePlace, serv
     server.execute(*GONE[how], database=second)
     server.execute("UPDATE item SET n = 7", database=first)
     for _ in range(2):
-        with pytest.raises(WhimbrelError, match=r"^second: "):
+        with pytest.raises(WhimbrelError, match=r"^second: ") as found:
             place.converge()
+        assert "begin the silo again: drop its schema second, and" in found.value.hint
     assert place.rows("SELECT * FROM second.item ORDER BY id") == [(1, 1), (2, 2)]
     place.silos.pop()
     place.write()

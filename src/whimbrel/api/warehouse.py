@@ -13,7 +13,8 @@ from whimbrel.migration.live import Asked, Update
 from whimbrel.warehouse import converge as converging
 from whimbrel.warehouse import proving
 from whimbrel.warehouse import sql as asking
-from whimbrel.warehouse.converge import ConvergePlan, ConvergeResult, PlannedSiloTable, SiloResult
+from whimbrel.warehouse.converge import ConvergeResult, SiloResult
+from whimbrel.warehouse.plan import ConvergePlan, PlannedSiloTable, plan
 from whimbrel.warehouse.proving import WarehouseVerification
 from whimbrel.warehouse.sql import WarehouseSql
 from whimbrel.warehouse.verify import RowDifference, RowReport
@@ -63,7 +64,7 @@ def plan_converge(project: ProjectLike) -> ConvergePlan:
     The sources are checked as ``converge`` does it, and it raises the same: UnsupportedSource has all faults of a silo.
     """
     with opened(project) as found:
-        return converging.plan(found)
+        return plan(found)
 
 
 def verify_warehouse(

@@ -13,6 +13,7 @@ from whimbrel.aws import tasks
 from whimbrel.aws.allowed import Allowed, lists, of
 from whimbrel.aws.bucket import stage_parameters, stage_resources
 from whimbrel.aws.forms import Resource, arn, either, given, kept, number, ref, role, sub, text, with_policy
+from whimbrel.aws.lake_policies import carried
 from whimbrel.project import Project, Warehouse
 
 STAGE = "arn:${AWS::Partition}:s3:::${StageBucket}"
@@ -39,7 +40,7 @@ def converging(project: Project) -> dict[str, list[Allowed]]:
     below = (f"{STAGE}/{prefix}/*",)
     puts = Allowed("Stage", of("s3", ("DeleteObject", "GetObject", "PutObject")), below)
     reads = [Allowed("Rows", of("s3", ("GetObject",)), below), lists("RowsList", STAGE, prefix)]
-    return {"converge": [puts, *_asks(found)], "copy": reads}
+    return {"converge": [puts, *_asks(found), *carried(project)], "copy": reads}
 
 
 def _asks(found: Warehouse) -> Iterator[Allowed]:
@@ -53,9 +54,9 @@ def _asks(found: Warehouse) -> Iterator[Allowed]:
     else:
         yield Allowed("SignIn", of("redshift-serverless", ("GetCredentials",)), (_WORKGROUP,))
         place = _WORKGROUP
-    yield Allowed("Ask", of("redshift-data", ("ExecuteStatement",)), (place,))
+    yield Allowed("AskRedshift", of("redshift-data", ("ExecuteStatement",)), (place,))
     follows = of("redshift-data", ("DescribeStatement", "GetStatementResult"))
-    yield Allowed("Follow", follows, ("*",), _OWN)  # IAM takes no other resource for these
+    yield Allowed("FollowRedshift", follows, ("*",), _OWN)  # IAM takes no other resource for these
 
 
 def parameters(found: Warehouse, project: Project) -> Resource:

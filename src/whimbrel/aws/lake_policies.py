@@ -1,10 +1,10 @@
-"""Who may do what with the tables that have a [[dataset]], and with a lake in S3. A lake on this machine needs no
-right, so there ``convert``, ``query`` and ``train`` ask AWS nothing.
+"""Who may do what with the tables that have a [[dataset]] or are in a [[silo]], and with a lake in S3. A
+lake on this machine needs no right, so there ``convert``, ``query`` and ``train`` ask AWS nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from whimbrel.aws import catalog
 from whimbrel.aws.allowed import BUCKET, LAKE, TABLE, WRITES_OBJECTS, Allowed, follows_imports, lists, of
@@ -15,16 +15,31 @@ _READ = of("s3", ("GetObject",))
 
 def lake_policies(project: Project) -> dict[str, list[Allowed]]:
     """By account, as ``policies`` has them."""
-    of_tables = _of_tables(project) if project.lake.datasets else {}
+    of_tables = _of_tables(project)
     in_lake = _in_lake(project, project.lake.store) if project.lake.store else {}
     names = dict.fromkeys([*of_tables, *(("export", "convert", "query") if in_lake else ())])
     return {name: [*of_tables.get(name, ()), *in_lake.get(name, ())] for name in names}
 
 
+def carried(project: Project) -> list[Allowed]:
+    """What carries the tables of DynamoDB of silos: exports, and data sets of these."""
+    if not (tables := sorted({table for silo in project.item_silos for table in silo.tables})):
+        return []
+    in_lake = _in_lake(project, project.lake.store)["renew"] if project.lake.store else []
+    return [*_exports(project, tables), *in_lake]
+
+
 def _of_tables(project: Project) -> dict[str, list[Allowed]]:
-    exports = list(_exports(project))
-    made = {"export": exports, "restore": list(_restores(project))}
-    return {**made, "renew": exports} if project.predict.renewals else made
+    datasets = {each.table for each in project.lake.datasets}
+    tables = sorted(datasets | {table for silo in project.item_silos for table in silo.tables})
+    if not tables:
+        return {}
+    made = {"export": list(_exports(project, tables))}
+    if datasets:
+        made["restore"] = list(_restores(project, sorted(datasets)))
+    if project.predict.renewals:
+        made["renew"] = list(_exports(project, sorted(datasets)))
+    return made
 
 
 def _in_lake(project: Project, store: Store) -> dict[str, list[Allowed]]:
@@ -42,8 +57,8 @@ def _in_lake(project: Project, store: Store) -> dict[str, list[Allowed]]:
     }
 
 
-def _exports(project: Project) -> Iterator[Allowed]:
-    tables = _tables(project)
+def _exports(project: Project, named: Sequence[str]) -> Iterator[Allowed]:
+    tables = tuple(TABLE + each for each in named)
     yield Allowed("Scan", of("dynamodb", ("DescribeTable", "Scan")), tables)
     stream = ("DescribeStream", "GetRecords", "GetShardIterator")
     yield Allowed("Stream", of("dynamodb", stream), tuple(f"{each}/stream/*" for each in tables))
@@ -59,16 +74,12 @@ def _exports(project: Project) -> Iterator[Allowed]:
         yield Allowed("DynamoDBWrites", of("s3", ("PutObjectAcl",)), (written,))
 
 
-def _restores(project: Project) -> Iterator[Allowed]:
+def _restores(project: Project, named: Sequence[str]) -> Iterator[Allowed]:
     """Into a table of the same name, by writes, or by an import where there is a bucket for its files."""
     calls = ("BatchWriteItem", "CreateTable", "DescribeTable", "Scan")
-    tables, store = _tables(project), project.store
+    tables, store = tuple(TABLE + each for each in named), project.store
     yield Allowed("Restore", of("dynamodb", (*calls, *(("ImportTable",) if store else ()))), tables)
     if store:
-        yield from follows_imports(sorted({each.table for each in project.lake.datasets}))
+        yield from follows_imports(list(named))
         yield Allowed("Files", WRITES_OBJECTS, (f"{BUCKET}/{store.prefix}/import/*",))
         yield lists("FilesList", BUCKET, f"{store.prefix}/import")
-
-
-def _tables(project: Project) -> tuple[str, ...]:
-    return tuple(TABLE + each for each in sorted({each.table for each in project.lake.datasets}))

@@ -12,7 +12,8 @@ Accounts:
 - ``spark`` is the role of the jobs, where Spark on AWS loads.
 - ``export``, ``restore`` and ``renew`` run those commands, and where the lake is in S3, ``convert`` and ``query`` too.
   ``train`` needs ``query``.
-- ``converge`` runs that command with a warehouse in Redshift, and ``copy`` is the role of Redshift itself.
+- ``converge`` runs that command with a warehouse in Redshift, and ``copy`` is the role of Redshift itself. Into another
+  warehouse, silos of DynamoDB tables need ``export``, and where the lake is in S3 ``convert``.
 - ``train``, ``gate``, ``serve`` and others, where models are on SageMaker: predicting.py.
 
 ``tests/aws/test_least_privilege.py`` compares this with the calls that are made, both ways.
@@ -85,7 +86,7 @@ def policies(project: Project) -> dict[str, list[Allowed]]:
 
 def moves(project: Project) -> bool:
     """Whether the project has a migration: one of silos alone has none."""
-    return bool(project.tables or not project.silos)
+    return bool(project.tables or not (project.silos or project.item_silos))
 
 
 def marked(project: Project) -> bool:
@@ -141,6 +142,7 @@ def queue_name(stream: Stream) -> str:
 def _refuse_names(project: Project) -> None:
     """A star in one would be a right on other tables, and a ``${`` would be a template's variable."""
     names = {rule.target for rule in project.tables} | {each.table for each in project.lake.datasets}
+    names |= {table for silo in project.item_silos for table in silo.tables}
     for name in sorted(names):
         if not re.fullmatch(TABLE_NAME, name):
             said = f"{name!r} is not the name of a DynamoDB table: 3 to 255 letters, digits and _.-"

@@ -86,6 +86,8 @@ def _plan_lines(plan: ConvergePlan) -> Iterator[str]:
         yield f"  {silo}"
         for table in tables:
             yield f"    {table.source} (about {table.rows:,} rows) into {table.target}, by {', '.join(table.key)}"
+            if not table.columns:
+                yield "      its columns follow from its items"
             for name, kind in table.columns.items():
                 yield f"      {name} {kind}"
             if table.layout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from whimbrel.api import status as verbs
 from whimbrel.cli.frame import OK, say
@@ -17,9 +18,16 @@ def status(project: Project, as_json: bool) -> int:
     return OK
 
 
+def _up_to(position: str, when: float | None) -> str:
+    """``position`` is "" for tables of DynamoDB."""
+    if when and not position:
+        return f"as of {datetime.fromtimestamp(when, UTC):%Y-%m-%d %H:%M:%S UTC}"
+    return f"up to {shortened(position or 'nothing yet')}"
+
+
 def _lines(found: verbs.WarehouseStatus) -> Iterator[str]:
     for name, now in found.silos.items():
-        yield f"{name}: phase {now.phase}, written up to {shortened(str(now.applied_position or 'nothing yet'))}"
+        yield f"{name}: phase {now.phase}, written {_up_to(str(now.applied_position or ''), now.applied_timestamp)}"
         for table, progress in now.tables.items():
             yield f"  {table}: {progress.rows_exported:,} rows exported"
     live = found.running

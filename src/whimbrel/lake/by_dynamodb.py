@@ -26,7 +26,7 @@ from whimbrel.dynamodb.exports import (
     switch_on_recovery,
 )
 from whimbrel.dynamodb.session import open_client
-from whimbrel.errors import Locked, LogCorrupt, RequestRefused, StateError, UserError
+from whimbrel.errors import Locked, LogCorrupt, NotYet, RequestRefused, StateError, UserError
 from whimbrel.lake.applied import AppliedUpTo
 from whimbrel.lake.chain_file import Chain, continued
 from whimbrel.lake.export import ExportedTable
@@ -104,8 +104,7 @@ class ByDynamoDB:
         if window is None and recovery:
             window = switch_on_recovery(self._client, name, self._stop.wait)
         if window is None:
-            hint = "Switch it on, or set recovery = true in [lake]. It costs by the table's size."
-            raise UserError("point-in-time recovery is off, and DynamoDB exports only with it", place=name, hint=hint)
+            raise _is_off(name)
         return window
 
     def _next(self, chain: Chain, window: RecoveryWindow, *, begun: bool) -> tuple[str, str] | None:
@@ -123,7 +122,7 @@ class ByDynamoDB:
             when = iso(since + LEAST)
             message = f"the last export is as of {chain.as_of}, and DynamoDB exports the changes of 15 minutes at least"
             hint = f"Run it again after {when}, and some minutes. To read the table itself: --compare"
-            raise UserError(message, place=self._table.name, hint=hint)
+            raise NotYet(message, place=self._table.name, hint=hint)
         if left > MOST:
             left = MOST if left >= MOST + LEAST else left - LEAST  # what is then left is long enough, too
         return iso(since), iso(since + left)
@@ -242,6 +241,17 @@ def make_by_dynamodb(
     made = [by.full(recovery=recovery)] if full else by.changes()
     on_items(sum(each.items for each in made))
     return made
+
+
+def prove_recovery(target: Target, table: ExportedTable, *, recovery: bool) -> None:
+    """Raises UserError where point-in-time recovery is off, and an export would not switch it on (``recovery``)."""
+    if not recovery and recovery_window(open_client(target), table.name, threading.Event().wait) is None:
+        raise _is_off(table.name)
+
+
+def _is_off(table: str) -> UserError:
+    hint = "Switch it on, or set recovery = true in [lake]. It costs by the table's size."
+    return UserError("point-in-time recovery is off, and DynamoDB exports only with it", place=table, hint=hint)
 
 
 def _now() -> datetime:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from whimbrel.errors import UserError
+from whimbrel.errors import NotYet, UserError
 from whimbrel.lake import datasets, sources
 from whimbrel.lake.applied import AppliedUpTo
 from whimbrel.lake.chain import chain_of, gap_before, until
@@ -296,7 +296,7 @@ def _check_content(rules: ConvertRules, schema: Sequence[Field], parts: Sequence
         raise _nothing_carried(rules, refused, sum(part.refusals for part in parts))
     if not schema:
         hint = "Convert it when it has items, or pin its columns in the project file."
-        raise UserError("there are no items, so the columns are not known", place=rules.table, hint=hint)
+        raise NotYet("there are no items, so the columns are not known", place=rules.table, hint=hint)
 
 
 def _nothing_carried(rules: ConvertRules, refused: Sequence[Refused], count: int) -> UserError:

@@ -109,6 +109,14 @@ def facts(target: Target, table: str) -> ExportedTable:
     )
 
 
+def prove_readable(target: Target, table: ExportedTable) -> None:
+    """One item is read. Raises PrivilegeError, RequestRefused, TargetUnreachable."""
+    try:
+        open_client(target).scan(TableName=table.name, Limit=1)
+    except Exception as error:
+        translate(error, table.name)
+
+
 def read_limits(table: ExportedTable, share: float, most: float, segments: int, consistent: bool) -> ReadLimits:
     """The ``share`` of the table's own read capacity, and no more than ``most`` (0: no further cap)."""
     units = table.units * share

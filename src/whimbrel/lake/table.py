@@ -124,6 +124,21 @@ def plan_export(project: Project, table: str, how: str = "", max_units: float | 
     return ExportPlan(table, kind, 0.0 if project.lake.export == "native" else limits.units)
 
 
+def prove_export(project: Project, table: str) -> ExportedTable:
+    """What DynamoDB says of the table. Raises what an export would: RequestRefused where there is no such table,
+    PrivilegeError where it may not be read, UserError where DynamoDB could not export it. At most one item is read.
+    """
+    from whimbrel.lake.by_dynamodb import prove_recovery
+    from whimbrel.lake.export import facts, prove_readable
+
+    about = facts(project.target, table)
+    if project.lake.store and project.lake.export == "native":
+        prove_recovery(project.target, about, recovery=project.lake.recovery)
+    else:
+        prove_readable(project.target, about)
+    return about
+
+
 def make_export(
     project: Project,
     table: str,

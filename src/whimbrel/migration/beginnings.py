@@ -12,13 +12,13 @@ from typing import NamedTuple
 import orjson
 
 from whimbrel.durable import replace_file, sealed_json, sealed_lines, writing
-from whimbrel.errors import StateError
+from whimbrel.errors import BEGIN_AGAIN, StateError
 from whimbrel.mysql.binlog.beginning import Beginning
 from whimbrel.records import Position
 
 KEPT = 64  # files: the log's end is in one of the last few, however small they are
 
-_RESTORE = "Restore it from a copy of the state folder, or set the folder aside and begin the migration again."
+_RESTORE = f"Restore it from a copy of the state folder, or {BEGIN_AGAIN}."
 
 
 class _Line(NamedTuple):

@@ -18,14 +18,14 @@ from typing import Any
 import orjson
 
 from whimbrel.durable import append, is_sound, replace_file, sealed, sealed_json, writing
-from whimbrel.errors import StateError
+from whimbrel.errors import BEGIN_AGAIN, StateError
 from whimbrel.mysql.altered import Altered
 from whimbrel.project import TableRule
 from whimbrel.records import Position, Table
 from whimbrel.snapshot_files import table_from_json, table_to_json
 
 Name = tuple[str, str]  # schema and table
-_HINT = "Restore it from a copy of the state folder, or set the folder aside and begin the migration again."
+_HINT = f"Restore it from a copy of the state folder, or {BEGIN_AGAIN}."
 
 
 class History:

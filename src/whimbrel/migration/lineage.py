@@ -16,7 +16,7 @@ from typing import NamedTuple
 import orjson
 
 from whimbrel.durable import replace_file, sealed_json, sealed_lines, writing
-from whimbrel.errors import PositionLost, StateError, UnsupportedSource
+from whimbrel.errors import BEGIN_AGAIN, PositionLost, StateError, UnsupportedSource
 from whimbrel.migration.beginnings import Beginnings
 from whimbrel.mysql.binlog.beginning import Beginning, beginning_of, oldest_file
 from whimbrel.mysql.binlog.session import still_has
@@ -26,8 +26,8 @@ from whimbrel.mysql.preflight import unlogged
 from whimbrel.project import Source
 from whimbrel.records import Position, Table
 
-_BEGIN_AGAIN = "Begin again with a new state folder and target table."
-_RESTORE = "Restore it from a copy of the state folder, or set the folder aside and begin the migration again."
+_BEGIN_AGAIN = f"{BEGIN_AGAIN.capitalize()}."
+_RESTORE = f"Restore it from a copy of the state folder, or {BEGIN_AGAIN}."
 
 
 class Era(NamedTuple):

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Protocol
 
-from whimbrel.errors import MappingError, SchemaDrift, UnsupportedSource
+from whimbrel.errors import BEGIN_AGAIN, MappingError, SchemaDrift, UnsupportedSource
 from whimbrel.migration.history import Name
 from whimbrel.mysql.binlog.alterations import Alteration
 from whimbrel.mysql.connect import Mysql, connect, server_info
@@ -20,7 +20,7 @@ from whimbrel.mysql.schema import facts_of, named_unique_keys
 from whimbrel.project import Source
 from whimbrel.records import Position, Table
 
-_BEGIN_AGAIN = "Begin again with a new state folder and target table"
+_BEGIN_AGAIN = BEGIN_AGAIN.capitalize()
 
 
 class CapturedTables(Protocol):
@@ -97,5 +97,5 @@ class Proofs:
                 f"its keys were changed, and {doubt}: {said}",
                 place=place,
                 hint="Write assert_unique = true if you know that no two rows ever do; else "
-                f"{_BEGIN_AGAIN.lower()}, with a key of the source in that of the target.",
+                f"{BEGIN_AGAIN}, with a key of the source in that of the target.",
             )

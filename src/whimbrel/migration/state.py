@@ -10,7 +10,7 @@ from time import monotonic
 
 from whimbrel import checkpoint
 from whimbrel.checkpoint import Checkpoint
-from whimbrel.errors import StateError
+from whimbrel.errors import BEGIN_AGAIN, StateError
 from whimbrel.migration.progress import Progress
 
 
@@ -54,7 +54,7 @@ def refuse_remains(folder: StateFolder) -> None:
         raise StateError(
             "belongs to a migration whose checkpoint is missing",
             place=str(remains[0]),
-            hint="Restore checkpoint.json from a copy of the state folder, or set the folder aside and start over.",
+            hint=f"Restore checkpoint.json from a copy of the state folder, or {BEGIN_AGAIN}.",
         )
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from whimbrel.errors import PositionLost, SourceUnreachable
+from whimbrel.errors import BEGIN_AGAIN, PositionLost, SourceUnreachable
 from whimbrel.migration.lineage import Lineage
 from whimbrel.migration.progress import Progress
 from whimbrel.mysql.binlog.session import still_has
@@ -45,13 +45,15 @@ class SourceWatch:
         progress: Progress,
         on_failure: Callable[[], None],
         on_moved: Callable[[], None],
+        also: Callable[[Mysql], None] = lambda connection: None,
     ) -> None:
+        """``also`` is asked each time, of the server that is followed."""
         self._source = source
         self._lineage = lineage
         self._tables = tables
         self._progress = progress
         self._on_failure = on_failure
-        self._on_moved = on_moved
+        self._on_moved, self._also = on_moved, also
         self._asked = 0
         self._earlier: tuple[Position, float] | None = None  # where the source's binlog ended when it was last asked
         self._stop = threading.Event()
@@ -114,6 +116,7 @@ class SourceWatch:
             return
         for fault in table_faults(connection, info, tables):
             raise fault.error
+        self._also(connection)
         self._progress.source_threads, self._progress.source_queries = at_work(connection)
         ahead = clock(connection) - time.time()
         self._progress.source_ahead = ahead if abs(ahead) > SAME_TIME else 0.0
@@ -140,7 +143,7 @@ class SourceWatch:
             raise PositionLost(
                 f"the source's binlog ends at {end}, and {captured} was captured from it: it was reset",
                 place="binlog of the source",
-                hint="Begin again with a new state folder and target table.",
+                hint=f"{BEGIN_AGAIN.capitalize()}.",
             )
         if self._says_nothing_of_it(captured):
             self._earlier = None

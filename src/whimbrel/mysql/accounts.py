@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from whimbrel.errors import PrivilegeError
 from whimbrel.mysql.connect import Mysql, quoted, rows_as_dicts, server_info
 from whimbrel.mysql.grants import covers
+from whimbrel.mysql.schema import names_fold
 
 Name = tuple[str, str]  # schema and table
 TABLE, COLUMNS, SCHEMA, SERVER = "table", "columns", "schema", "server"  # where a right was granted
@@ -72,8 +73,7 @@ class _Accounts:
     def __init__(self, connection: Mysql) -> None:
         self._connection = connection
         self._mariadb = server_info(connection).flavor == "mariadb"
-        [row] = rows_as_dicts(connection, "SELECT @@lower_case_table_names AS folds")
-        self._folds = bool(int(row["folds"]))
+        self._folds = names_fold(connection)
         self._roles = self._all_roles()
         self._mandatory = self._mandatory_roles()
 

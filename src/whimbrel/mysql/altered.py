@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import NamedTuple
 
-from whimbrel.errors import SchemaDrift, SourceUnreachable
+from whimbrel.errors import BEGIN_AGAIN, SchemaDrift, SourceUnreachable
 from whimbrel.mysql.binlog.ahead import Ahead, look_ahead
 from whimbrel.mysql.binlog.alterations import Alteration
 from whimbrel.mysql.binlog.decoders import make_decoder
@@ -28,7 +28,7 @@ from whimbrel.records import Column, Position, Table
 LOCK_WAIT = 30  # seconds that a running ALTER may take to release it
 _TWICE = (
     "Rows were written between two ALTERs and read only after the second, so nothing says what their columns were. "
-    "Start over. With binlog_row_metadata=FULL on the source, it can be followed."
+    f"{BEGIN_AGAIN.capitalize()}. SET GLOBAL binlog_row_metadata = FULL first: such ALTERs are followed then."
 )
 
 

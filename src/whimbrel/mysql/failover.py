@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 
-from whimbrel.errors import PositionLost, PrivilegeError, StateError, UnsupportedSource
+from whimbrel.errors import BEGIN_AGAIN, PositionLost, PrivilegeError, StateError, UnsupportedSource
 from whimbrel.mysql.binlog.gtid import MariaDBGtids, MySQLGtids
 from whimbrel.mysql.binlog.session import executed_soon, global_variable
 from whimbrel.mysql.connect import Mysql, ServerInfo, replica_status, rows_as_dicts
 from whimbrel.records import Position
 
 _SYSTEM = frozenset({"mysql", "sys", "performance_schema", "information_schema"})
-_BEGIN_AGAIN = "begin again with a new state folder and target table"
 
 
 def prove_holds(connection: Mysql, info: ServerInfo, position: Position, was: str) -> None:
@@ -31,7 +30,7 @@ def prove_holds(connection: Mysql, info: ServerInfo, position: Position, was: st
         raise StateError(
             f"this source is {info.server_uuid}, the migration followed {was}; {why}",
             place=place,
-            hint=f"Point the project at the first server again, or {_BEGIN_AGAIN}.",
+            hint=f"Point the project at the first server again, or {BEGIN_AGAIN}.",
         )
     if missing := missing_gtids(connection, info, position.gtid):
         raise PositionLost(
@@ -39,7 +38,7 @@ def prove_holds(connection: Mysql, info: ServerInfo, position: Position, was: st
             f"server never got: {missing}",
             place=place,
             hint=f"If it is a replica that is behind, wait for it. Otherwise these changes are in the target and not "
-            f"in this source: bring them here from {was}, or {_BEGIN_AGAIN}.",
+            f"in this source: bring them here from {was}, or {BEGIN_AGAIN}.",
         )
     _refuse_filters(connection, place)
 
@@ -82,7 +81,7 @@ def _refuse_filters(connection: Mysql, place: str) -> None:
             raise UnsupportedSource(
                 f"{name} is {value}: as a replica it may have left rows out, though it has their GTIDs",
                 place=place,
-                hint=f"Follow a replica without filters, or {_BEGIN_AGAIN}.",
+                hint=f"Follow a replica without filters, or {BEGIN_AGAIN}.",
             )
 
 

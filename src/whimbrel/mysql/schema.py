@@ -111,6 +111,12 @@ def table_names(connection: Mysql, schema: str) -> list[str]:
     return sorted(row["name"] for row in rows if row["in_schema"] == schema or row["folds"])
 
 
+def names_fold(connection: Mysql) -> bool:
+    """Whether names of schemas and tables are the same one in any letter case."""
+    [row] = rows_as_dicts(connection, "SELECT @@lower_case_table_names AS folds")
+    return bool(int(row["folds"]))
+
+
 def tables_and_views(connection: Mysql) -> list[tuple[str, str, bool]]:
     """(schema, name, whether it is a view) of all that the account may see, the server's own schemas included."""
     rows = rows_as_dicts(

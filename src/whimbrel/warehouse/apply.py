@@ -19,7 +19,7 @@ from itertools import count
 
 from whimbrel.changelog.files import ChangeLogReader, Taken, Unread
 from whimbrel.changelog.segments import read_mark
-from whimbrel.errors import StateError
+from whimbrel.errors import BEGIN_AGAIN, StateError
 from whimbrel.migration.history import History
 from whimbrel.migration.progress import Progress
 from whimbrel.records import Change, Commit, Table
@@ -205,7 +205,7 @@ class RowApplier:
         return StateError(
             f"{applied:,} changes are in the warehouse, the change log has {logged:,} up to there",
             place=str(self._reader.folder),
-            hint="Restore warehouse and state folder from one copy, or begin the silo again.",
+            hint=f"Restore warehouse and state folder from one copy, or {BEGIN_AGAIN}.",
         )
 
 

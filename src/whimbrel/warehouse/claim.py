@@ -6,14 +6,27 @@ from contextlib import closing
 
 from whimbrel import checkpoint
 from whimbrel.checkpoint import Checkpoint
-from whimbrel.errors import StateError
+from whimbrel.errors import BEGIN_AGAIN, StateError
 from whimbrel.migration.prepare import followable, goes_on
 from whimbrel.migration.state import StateFolder
 from whimbrel.mysql.connect import connect
+from whimbrel.notes import note
+from whimbrel.project import Project
 from whimbrel.warehouse.engine import Engine, EngineSession
-from whimbrel.warehouse.ledger import FOLLOWING, Ledger, has_ledger, same_migration
+from whimbrel.warehouse.ledger import FOLLOWING, Ledger, has_ledger, same_migration, silos_of
 from whimbrel.warehouse.prepared import PreparedSilo
 from whimbrel.warehouse.stored import same_settings
+
+
+def note_left(project: Project, engine: Engine) -> None:
+    """Name the silos that the warehouse has and the project file has not: renamed, or taken out."""
+    if not engine.exists:
+        return
+    named = {silo.name for silo in project.silos} | {silo.name for silo in project.item_silos}
+    with engine.session() as session:
+        left = [name for name in silos_of(session) if name not in named] if has_ledger(session) else []
+    for name in left:
+        note(f"{name}: the warehouse has this silo, and the project file has not: its tables stay as they are")
 
 
 def can_go_on(found: PreparedSilo, engine: Engine) -> None:
@@ -44,7 +57,7 @@ def is_claimed(found: PreparedSilo, ledger: Ledger, session: EngineSession, now:
         return False
     same_migration(entry, now.migration, found.silo.name)
     if now.phase == "apply" and entry.phase != FOLLOWING:
-        hint = "Restore warehouse and state folder from one copy, or begin the silo again."
+        hint = f"Restore warehouse and state folder from one copy, or {BEGIN_AGAIN}."
         raise StateError("the warehouse is older than the state folder", place=found.silo.name, hint=hint)
     for kept in ledger.tables(session).values():
         same_settings(found.engine, found.silo, kept.table)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from whimbrel.errors import ProjectError, Stopped
+from whimbrel.errors import ProjectError, Stopped, WarehouseError, WarehouseUnreachable
 from whimbrel.migration.live import Asked, Live
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.state import StateFolder
 from whimbrel.project import ItemSilo, Project, Warehouse
 from whimbrel.threads import Beside
-from whimbrel.warehouse.claim import can_go_on
+from whimbrel.warehouse.claim import note_left
 from whimbrel.warehouse.engine import Engine
-from whimbrel.warehouse.layout import layout
 from whimbrel.warehouse.ledger import make_ledger
 from whimbrel.warehouse.opened import open_engine
 from whimbrel.warehouse.prepared import PreparedSilo, of_silo, prepare_silo
@@ -52,34 +52,6 @@ class ConvergeResult:
         return {"stopped": self.stopped, "silos": [silo.to_dict() for silo in self.silos]}
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedSiloTable:
-    """``columns`` are those of the warehouse, with their types; ``rows`` is the source's own estimate."""
-
-    source: str
-    target: str
-    rows: int
-    columns: dict[str, str]
-    key: tuple[str, ...]
-    layout: str = ""  # in Redshift: how it is distributed and sorted
-
-    def to_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-@dataclass(frozen=True, slots=True)
-class ConvergePlan:
-    """``silos`` are the tables by the silo's name."""
-
-    engine: str
-    place: str
-    silos: dict[str, tuple[PlannedSiloTable, ...]]
-
-    def to_dict(self) -> dict[str, Any]:
-        silos = {name: [table.to_dict() for table in tables] for name, tables in self.silos.items()}
-        return {"engine": self.engine, "place": self.place, "silos": silos}
-
-
 def warehouse_of(project: Project) -> Warehouse:
     """Raises ProjectError where the project has none."""
     if project.warehouse is None:
@@ -88,29 +60,12 @@ def warehouse_of(project: Project) -> Warehouse:
     return project.warehouse
 
 
-def plan(project: Project) -> ConvergePlan:
-    """What converge would do, without doing any of it; and every fault of the sources, as converge would raise it."""
-    warehouse = warehouse_of(project)
-    engine = open_engine(project, warehouse)
+def prove(engine: Engine, warehouse: Warehouse) -> None:
+    """Raises WarehouseError, PrivilegeError where nothing could be written there, or the page could not be."""
     engine.prove()
-    silos, asked = {}, [report.sql for report in warehouse.reports]
-    for silo in project.silos:
-        found = prepare_silo(project, silo, warehouse.engine)
-        with of_silo(silo.name):
-            can_go_on(found, engine)
-        rows = found.prepared.estimates
-        silos[silo.name] = tuple(
-            PlannedSiloTable(
-                source=".".join(table.source),
-                target=table.full_name,
-                rows=rows[".".join(table.source)],
-                columns={column.name: column.sql for column in table.columns},
-                key=table.key,
-                layout=layout(table, asked).clause if warehouse.engine == "redshift" else "",
-            )
-            for table in found.stored()
-        )
-    return ConvergePlan(warehouse.engine, warehouse.place, silos)
+    if warehouse.page and not warehouse.page.parent.is_dir():
+        place = str(warehouse.page.parent)
+        raise WarehouseError("the folder of warehouse.page is not there", place=place, hint="Make it.")
 
 
 def converge(project: Project, asked: Asked, *, until_caught_up: bool) -> ConvergeResult:
@@ -118,12 +73,13 @@ def converge(project: Project, asked: Asked, *, until_caught_up: bool) -> Conver
     folder = StateFolder(project.state)
     folder.make()
     engine = open_engine(project, warehouse, asked.stop.is_set)
-    engine.prove()
+    prove(engine, warehouse)
     found = [prepare_silo(project, silo, warehouse.engine) for silo in project.silos]
     if asked.stop.is_set():
         raise Stopped("asked to stop before anything was done")
     with engine.session() as session, session.transaction():
         make_ledger(session)
+    note_left(project, engine)
     names = [*(silo.name for silo in project.silos), *(silo.name for silo in project.item_silos)]
     progress = {name: Progress() for name in names}
     together = Progress()
@@ -174,7 +130,8 @@ def _all_of(
     for error in failures:
         if not isinstance(error, Stopped):
             raise error
-    reports.end()
+    with suppress(WarehouseUnreachable) if stop.is_set() else nullcontext():
+        reports.end()
 
 
 class Refreshed:
@@ -188,15 +145,17 @@ class Refreshed:
         self._at = time.monotonic()
 
     def look(self) -> None:
+        """A warehouse that cannot be reached is asked again later, as the silos do it."""
         if time.monotonic() - self._at >= self._seconds:
-            self.end()
+            with suppress(WarehouseUnreachable):
+                self.end()
+            self._at = time.monotonic()
 
     def end(self) -> None:
-        """Look once more."""
+        """Look once more. Raises WarehouseUnreachable."""
         now = [(each.phase, each.applied) for each in self._progress.values()]
         if now != self._of and self._are_loaded() and self._reports.refresh():
             self._of = now
-        self._at = time.monotonic()
 
     def _are_loaded(self) -> bool:
         return all(each.phase == "apply" for each in self._progress.values())

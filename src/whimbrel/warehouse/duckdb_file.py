@@ -8,6 +8,7 @@ index of DuckDB is in memory as a whole, and refuses a key that a transaction de
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -84,7 +85,7 @@ class DuckDBFile:
                     tables = duckdb_groups.tables_of(connection, sorted(self._written))
                     merged = [table for table in tables if duckdb_groups.merge(connection, table)]
                 except self._duckdb.Error as error:
-                    raise _refused(error, str(self._path)) from error
+                    raise refused(error, str(self._path)) from error
             if not merged or self._stop():
                 break
 
@@ -131,13 +132,9 @@ class DuckDBFile:
                 return
             except self._duckdb.Error as error:
                 if not is_in_use(error):
-                    raise _refused(error, str(self._path)) from error
+                    raise refused(error, str(self._path)) from error
                 if self._stop() or time.monotonic() - began > WAITS:
-                    raise WarehouseUnreachable(
-                        "another program has the file open",
-                        place=str(self._path),
-                        hint="Close it, and run the same command again.",
-                    ) from error
+                    raise in_use(error, str(self._path)) from error
             time.sleep(pause)
             pause = min(2 * pause, 0.5)
 
@@ -167,14 +164,14 @@ class DuckDBSession:
         try:
             found = self._connection.execute(sql, list(values)).fetchone()
         except self._duckdb.Error as error:
-            raise _refused(error, self._place) from error
+            raise refused(error, self._place) from error
         return found[0] if found and isinstance(found[0], int) else 0
 
     def fetch(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         try:
             rows: list[tuple[Any, ...]] = self._connection.execute(sql, list(values)).fetchall()
         except self._duckdb.Error as error:
-            raise _refused(error, self._place) from error
+            raise refused(error, self._place) from error
         return rows
 
     def create(self, table: StoredTable) -> None:
@@ -226,7 +223,7 @@ class DuckDBSession:
                 yield list(map(read, rows))
                 some = so_many(rows, most=min(2 * some, READ_ROWS), size=READ_BYTES)
         except self._duckdb.Error as error:
-            raise _refused(error, self._place) from error
+            raise refused(error, self._place) from error
 
     @contextmanager
     def given(
@@ -250,8 +247,10 @@ class DuckDBSession:
             raise
 
 
-# Another process has it; this one has it, in another way; or this one is about to let it go.
-_IN_USE = ("lock", "different configuration", "file handle conflict")
+# Another process has it; this one has it, in another way; or this one is about to let it go. A damaged block is named,
+# too, and the file may have any name: so these are whole phrases.
+_IN_USE = ("could not set lock on file", "with a different configuration than", "unique file handle conflict")
+_DAMAGED = ("not a valid duckdb database", "corrupt", "could not read enough bytes")
 
 
 def is_in_use(error: Exception) -> bool:
@@ -259,9 +258,18 @@ def is_in_use(error: Exception) -> bool:
     return any(words in str(error).lower() for words in _IN_USE)
 
 
-def _refused(error: Exception, place: str) -> WarehouseError:
+def in_use(error: Exception, place: str) -> WarehouseUnreachable:
+    """``error`` where somebody else has had the file open for too long. DuckDB says who."""
+    who = re.search(r"held in (.+?[)])", str(error))
+    said = f"another program has the file open{f': {who[1]}' if who else ''}"
+    return WarehouseUnreachable(said, place=place, hint="Close it, and run the same command again.")
+
+
+def refused(error: Exception, place: str) -> WarehouseError:
     said = str(error).strip().splitlines()[0]
     hint = "If the disk is full, free some space; else see the message."
+    if any(words in said.lower() for words in _DAMAGED):
+        hint = "Restore the file and the state folder from one copy, or name another file in warehouse.url."
     if "pin block" in said or "allocate" in said:
         hint = "A transaction, or 2,048 rows, of the source do not fit into what DuckDB has: raise warehouse.memory."
     return WarehouseError(said, place=place, hint=hint)

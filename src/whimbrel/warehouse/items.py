@@ -10,18 +10,20 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from whimbrel.checkpoint import RunLock
-from whimbrel.errors import UnsupportedSource, WarehouseError
+from whimbrel.checkpoint import Checkpoint, RunLock, TableProgress
+from whimbrel.errors import BEGIN_AGAIN, NotYet, StateError, UnsupportedSource, WarehouseError
 from whimbrel.lake import datasets
 from whimbrel.lake.duck import bounded
 from whimbrel.lake.manifest import Field, Manifest
 from whimbrel.lake.opened import open_lake
+from whimbrel.lake.refused import Refused, read_refused, where
 from whimbrel.lake.table import make_dataset, make_export, rule_for
 from whimbrel.lake.types import Type, parse_type
 from whimbrel.migration.progress import Progress, TableCounts
@@ -32,6 +34,7 @@ from whimbrel.records import Column, Row
 from whimbrel.warehouse.engine import Engine, EngineSession, count_stored
 from whimbrel.warehouse.ledger import FOLLOWING, KeptTable, Ledger, same_migration
 from whimbrel.warehouse.names import LONGEST, OF_THE_ENGINE
+from whimbrel.warehouse.patience import patiently
 from whimbrel.warehouse.put import insert
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
 from whimbrel.warehouse.types import form_in, sql_of
@@ -49,12 +52,15 @@ class ItemSiloRun:
         self.progress, self._stop = progress, stop
         self._folder = StateFolder(project.state / "silos" / silo.name)
         self._ledger = Ledger(silo.name)
+        self._noted: set[str] = set()
+        self._as_of: dict[str, float] = {}  # by table: the moment that its rows in the warehouse are of
 
     def __enter__(self) -> ItemSiloRun:
         self._folder.make()
         self._lock = RunLock(self._folder.root)
         try:
-            self._claim(CheckpointStore(self._folder.checkpoint))
+            self._checkpoints = CheckpointStore(self._folder.checkpoint)
+            self._claim(self._checkpoints)
         except BaseException:
             self._lock.release()
             raise
@@ -64,18 +70,48 @@ class ItemSiloRun:
         self._lock.release()
 
     def refresh(self) -> None:
-        """Export, convert and carry each table, unless ``stop`` is set."""
+        """Export, convert and carry each table, unless ``stop`` is set. Returns early when it is."""
         for table in self.silo.tables:
             if self._stop.is_set():
                 return
             self.progress.note = f"{self.silo.name}: exporting {table}"
-            make_export(self._project, table, stop=self._stop)
-            made = make_dataset(self._project, table, self._stop)
-            if made.refused:
-                note(f"{self.silo.name}: {len(made.refused):,} items of {table} are not in the data set: see the lake")
-            self._carry(table, made.manifest)
+            with self._unless_too_early():
+                make_export(self._project, table, stop=self._stop)
+            with self._unless_too_early():
+                made = make_dataset(self._project, table, self._stop)
+                note_refused(self.silo, table, made.manifest, made.refused)
+                patiently(partial(self._carry, table, made.manifest), self._read_ledger, self.progress, self._stop)
+        if self._stop.is_set():
+            return
+        self._save_carried()
         self.progress.note, self.progress.phase = "", "apply"
         self.progress.capture_idle, self.progress.asked = True, time.monotonic()
+
+    @contextmanager
+    def _unless_too_early(self) -> Iterator[None]:
+        """What is there stays as it is until the next time: a table without items is no reason to stop all silos."""
+        try:
+            yield
+        except NotYet as early:
+            if (said := f"{self.silo.name}: {early.place}: {early.message}") not in self._noted:
+                note(said)
+                self._noted.add(said)
+
+    def _save_carried(self) -> None:
+        """For whoever asks how far it is. What is in the warehouse, the warehouse says."""
+        if not self._as_of:
+            return
+        rows = {name: each.loaded_rows for name, each in self.progress.tables.items()}
+        tables = {f"dynamodb.{name}": TableProgress(rows_exported=rows[name]) for name in sorted(rows)}
+        fresh = replace(
+            self._checkpoints.now, phase="apply", tables=tables, applied_timestamp=min(self._as_of.values())
+        )
+        if fresh != self._checkpoints.now:
+            self._checkpoints.save(fresh)
+
+    def _read_ledger(self) -> None:
+        with self._engine.session() as session:
+            self._ledger.read(session)
 
     def follow(self) -> None:
         """Again and again, until ``stop`` is set."""
@@ -86,8 +122,8 @@ class ItemSiloRun:
         self.progress.phase = "load" if self.progress.phase != "apply" else "apply"
         with self._engine.session() as session:
             there = self._ledger.chunks(session, table)
-            if manifest.id in there:
-                self.progress.tables[table] = TableCounts(*[there[manifest.id][1]] * 4)
+            if manifest.id in there and table.lower() in self._ledger.tables_there(session):
+                self._carried(table, manifest, there[manifest.id][1])
                 return
             stored = stored_items(self._engine.name, self.silo, table, manifest)
             with session.transaction():
@@ -98,15 +134,19 @@ class ItemSiloRun:
                 self._ledger.add_chunk(session, table, manifest.id, 1, count)
                 fresh = self._ledger.advance(session, replace(self._ledger.now, phase=FOLLOWING))
             self._ledger.advanced(fresh)
-        self.progress.tables[table] = TableCounts(count, count, count, count)
         self.progress.applied += 1
         self.progress.captured = self.progress.applied
-        self.progress.applied_time = datetime.fromisoformat(manifest.as_of).timestamp()
+        self._carried(table, manifest, count)
+
+    def _carried(self, table: str, manifest: Manifest, rows: int) -> None:
+        self._as_of[table] = datetime.fromisoformat(manifest.as_of).timestamp()
+        self.progress.tables[table] = TableCounts(rows, rows, rows, rows)
+        self.progress.applied_time = min(self._as_of.values())
 
     def _empty(self, session: EngineSession, stored: StoredTable) -> None:
         """The table is there, without rows. One of the same columns stays: somebody's view may ask it."""
         made = self._ledger.tables(session).get(stored.source)
-        if made and made.table == stored:
+        if made and made.table == stored and stored.name in self._ledger.tables_there(session):
             session.execute(f"DELETE FROM {stored.quoted}")
             return
         session.execute(f"DROP TABLE IF EXISTS {stored.quoted}")
@@ -132,15 +172,36 @@ class ItemSiloRun:
 
     def _claim(self, checkpoints: CheckpointStore) -> None:
         """The order matters: nothing is claimed before the state folder knows by what name."""
+        same_kind(checkpoints.now, self._folder)
         if not checkpoints.now.migration:
-            checkpoints.save(replace(checkpoints.now, migration=secrets.token_hex(8), phase="apply"))
+            checkpoints.save(replace(checkpoints.now, migration=secrets.token_hex(8), phase="load"))
         with self._engine.session() as session:
-            entry = self._ledger.read(session)
-            if entry and (entry.migration == checkpoints.now.migration or not self._ledger.is_dropped(session)):
-                same_migration(entry, checkpoints.now.migration, self.silo.name)
-                return
-            with session.transaction():
-                self._ledger.claim(session, checkpoints.now.migration)
+            if not is_claimed(self._ledger, session, checkpoints.now, self.silo.name):
+                with session.transaction():
+                    self._ledger.claim(session, checkpoints.now.migration)
+
+
+def same_kind(now: Checkpoint, folder: StateFolder) -> None:
+    """Raises StateError where the state folder is of a silo of MySQL or MariaDB."""
+    if now.start is not None:
+        hint = f"Give the silo another name, or {BEGIN_AGAIN}."
+        raise StateError("it was begun as a silo of a MySQL or MariaDB database", place=str(folder.root), hint=hint)
+
+
+def is_claimed(ledger: Ledger, session: EngineSession, now: Checkpoint, silo: str) -> bool:
+    """Whether the warehouse has the silo of this state folder. Raises WarehouseTaken, StateError."""
+    entry = ledger.read(session)
+    if entry is None or ledger.is_dropped(session):
+        return False
+    same_migration(entry, now.migration, silo)
+    return True
+
+
+def note_refused(silo: ItemSilo, table: str, manifest: Manifest, refused: Sequence[Refused]) -> None:
+    """The items that the warehouse has not, the first of them by name."""
+    if refused:
+        first = f"{where(refused[0])}: {refused[0].reason}"
+        note(f"{silo.name}: {manifest.refused:,} items of {table} are not in the data set. The first: {first}")
 
 
 @contextmanager
@@ -159,12 +220,19 @@ def _parts(cursor: Any) -> Iterator[list[Row]]:
         yield rows
 
 
-def current_dataset(project: Project, table: str) -> Manifest:
-    """Raises UserError where there is none."""
+def current_dataset(project: Project, table: str, identity: str = "") -> Manifest:
+    """Or the one of that ``identity``. Raises UserError where there is none."""
     with open_lake(project) as lake:
         name = rule_for(project, table).name
         lake.look(name)
-        return datasets.current(lake.folder, name)
+        return datasets.at(lake.folder, name, identity=identity) if identity else datasets.current(lake.folder, name)
+
+
+def refused_of(project: Project, manifest: Manifest) -> list[Refused]:
+    """What is not in the data set, as far as it is named."""
+    with open_lake(project) as lake:
+        lake.have(manifest)
+        return read_refused(lake.folder, manifest) if manifest.refused else []
 
 
 def stored_items(engine: str, silo: ItemSilo, table: str, manifest: Manifest) -> StoredTable:

@@ -78,6 +78,11 @@ def has_ledger(session: EngineSession) -> bool:
     )
 
 
+def silos_of(session: EngineSession) -> list[str]:
+    """All that the warehouse has."""
+    return [name for (name,) in session.fetch(f"SELECT name FROM {SCHEMA}.silo ORDER BY name")]
+
+
 def in_part(session: EngineSession) -> list[str]:
     """The silos of which a transaction of the source is there in part."""
     return [name for (name,) in session.fetch(f"SELECT name FROM {SCHEMA}.silo WHERE part > 0 ORDER BY name")]
@@ -127,7 +132,7 @@ class Ledger:
 
     def prove_free(self, session: EngineSession) -> None:
         """Raises WarehouseTaken if the silo's schema has tables."""
-        if there := self._tables_there(session):
+        if there := self.tables_there(session):
             raise WarehouseTaken(
                 f"the schema has tables that whimbrel did not make: {', '.join(there[:5])}",
                 place=self.silo,
@@ -136,9 +141,9 @@ class Ledger:
 
     def is_dropped(self, session: EngineSession) -> bool:
         """Whether it had tables, and somebody has dropped all of them, as whoever begins it again does."""
-        return bool(self.tables(session)) and not self._tables_there(session)
+        return bool(self.tables(session)) and not self.tables_there(session)
 
-    def _tables_there(self, session: EngineSession) -> list[str]:
+    def tables_there(self, session: EngineSession) -> list[str]:
         rows = session.fetch(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = ? ORDER BY table_name", (self.silo,)
         )

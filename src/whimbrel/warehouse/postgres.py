@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
-from whimbrel.errors import PrivilegeError, UnsupportedSource, WarehouseError, WarehouseUnreachable
+from whimbrel.errors import BEGIN_AGAIN, PrivilegeError, UnsupportedSource, WarehouseError, WarehouseUnreachable
 from whimbrel.lake.need import need
 from whimbrel.project import Warehouse
 from whimbrel.records import Row, Table
@@ -26,10 +26,11 @@ READ_BYTES = 8 << 20  # of texts and bytes in the rows that are read at a time
 FIRST_ROWS = 32
 LONGEST_KEY = 2_600  # bytes that an entry of a B-tree may have, with some to spare
 # Another transaction was in the way, and this one is over: in PostgreSQL, by its codes; in Redshift, by its words.
-IN_THE_WAY, ISOLATION = ("40001", "40P01"), "serializable isolation violation"
+IN_THE_WAY, ISOLATION = ("40001", "40P01", "55P03"), "serializable isolation violation"
 _MODES = {"preferred": "prefer", "off": "disable", "required": "require", "verify": "verify-full"}
 _ROWS = "whimbrel_rows"
-# All on which it depends how values are read and written, and that no statement is ended or left undone.
+# All on which it depends how values are read and written, and that no statement is ended or left undone. Only for a
+# lock nobody waits without end: a table that somebody reads cannot be altered, and whoever wants to stop could not.
 _SETTINGS = {
     "DateStyle": "ISO, YMD",
     "IntervalStyle": "postgres",
@@ -39,7 +40,7 @@ _SETTINGS = {
     "standard_conforming_strings": "on",
     "synchronous_commit": "on",
     "statement_timeout": "0",
-    "lock_timeout": "0",
+    "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "0",
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
@@ -292,7 +293,7 @@ def _refuse_nul(
     for number, value in enumerate(values):
         if value is not None and "\0" in value:
             name = f"{table.source[1]}.{columns[place].source.name}"
-            hint = f'Say types = {{ "{name}" = "bytes" }} in its [[silo]], and begin the silo again.'
+            hint = f'Say types = {{ "{name}" = "bytes" }} in its [[silo]], and {BEGIN_AGAIN}.'
             reason = "PostgreSQL has no texts with a NUL character"
             raise refused(table, columns, place, rows[number], reason, hint)
 

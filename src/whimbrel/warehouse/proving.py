@@ -20,7 +20,7 @@ from whimbrel.warehouse.converge import warehouse_of
 from whimbrel.warehouse.engine import Engine
 from whimbrel.warehouse.ledger import FOLLOWING, Ledger, same_migration
 from whimbrel.warehouse.opened import open_engine
-from whimbrel.warehouse.prepared import PreparedSilo, prepare_silo
+from whimbrel.warehouse.prepared import PreparedSilo, of_silo, prepare_silo
 from whimbrel.warehouse.run import SiloRun
 from whimbrel.warehouse.verify import RowReport, TableVerify
 
@@ -49,11 +49,13 @@ def verify(project: Project, asked: Asked) -> WarehouseVerification:
     with Live(progress, folder, stop, asked.tell):
         for silo in project.silos:
             found = prepare_silo(project, silo, warehouse.engine)
-            reports += _silo(found, engine, warehouse, progress, stop)
+            with of_silo(silo.name):
+                reports += _silo(found, engine, warehouse, progress, stop)
         for items in project.item_silos:
             from whimbrel.warehouse.verify_items import verify_items  # with the lake, which no other silo needs
 
-            reports += [verify_items(project, engine, items, table, stop) for table in items.tables]
+            with of_silo(items.name):
+                reports += [verify_items(project, engine, items, table, stop) for table in items.tables]
     if stop.is_set():
         raise Stopped("the verification was stopped before its end", hint="Run it again: it begins from scratch.")
     return WarehouseVerification(tuple(reports))

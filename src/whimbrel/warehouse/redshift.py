@@ -16,7 +16,7 @@ from io import BytesIO
 from typing import Any, Protocol
 
 from whimbrel.bucket import Bucket
-from whimbrel.errors import SchemaDrift
+from whimbrel.errors import BEGIN_AGAIN, SchemaDrift
 from whimbrel.lake.need import need
 from whimbrel.project import Target, Warehouse
 from whimbrel.records import Row, Table
@@ -125,7 +125,7 @@ class RedshiftSession:
         raise SchemaDrift(
             f"column {column.source.name!r} is {column.sql} now, and Redshift cannot alter it within a transaction",
             place=table.full_name,
-            hint="Begin the silo again: drop its schema, and remove its state folder.",
+            hint=f"{BEGIN_AGAIN.capitalize()}.",
         )
 
     def insert(self, table: StoredTable, rows: Sequence[Row]) -> int:
@@ -221,7 +221,7 @@ def _fault(table: StoredTable, column: StoredColumn, text: str) -> tuple[str, st
         reason = f"it has {len(text.encode()):,} bytes, and its text in Redshift {most:,} at most"
         return reason, "Leave the table out with exclude."
     if column.form == "super" and text == NULL:
-        hint = f'Say types = {{ "{table.source[1]}.{column.source.name}" = "text" }}, and begin the silo again.'
+        hint = f'Say types = {{ "{table.source[1]}.{column.source.name}" = "text" }}, and {BEGIN_AGAIN}.'
         return "Redshift does not tell the JSON value null from NULL", hint
     return None
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 from whimbrel.durable import replace_file, writing
 from whimbrel.errors import WarehouseError, WarehouseUnreachable
@@ -21,7 +20,7 @@ from whimbrel.warehouse.names import quoted
 from whimbrel.warehouse.page import ShownReport, page
 
 SCHEMA = "reports"
-MOST_ROWS = 1_000  # on the page
+MOST_ROWS, MOST_CHARACTERS = 1_000, 1_000  # on the page: of an answer, and of a value
 
 
 class Reports:
@@ -43,12 +42,20 @@ class Reports:
             if in_part(session):
                 return False
             session.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+            self._note_left(session)
             while (shown := self._made(session, failed)) is None:
                 pass  # once more, without one more that failed
         if self._file:
             with writing(self._file):
                 replace_file(self._file, page(shown, time.time()).encode())
         return True
+
+    def _note_left(self, session: EngineSession) -> None:
+        """Name what no [[report]] makes any more, once: its answers are old ones."""
+        there = session.fetch("SELECT table_name FROM information_schema.tables WHERE table_schema = ?", (SCHEMA,))
+        for name in sorted({name for (name,) in there} - {report.name for report in self._reports} - self._noted):
+            note(f"{SCHEMA}.{name}: no [[report]] of the project file makes it, so it stays as it was. Drop it.")
+            self._noted.add(name)
 
     def _made(self, session: EngineSession, failed: dict[str, str]) -> list[ShownReport] | None:
         """None where one failed that had not yet."""
@@ -61,7 +68,7 @@ class Reports:
                 shown = {}
                 for report in wanted:
                     _create(session, report)
-                    shown[report.name] = ShownReport(report, *_read(session, report))
+                    shown[report.name] = _read(session, report)
         except WarehouseUnreachable:
             raise
         except WarehouseError as error:
@@ -72,7 +79,7 @@ class Reports:
                 note(f"report {report.name}: {error.message}")
                 self._noted.add(report.name)
             return None
-        return [shown.get(each.name) or ShownReport(each, [], [], failed[each.name]) for each in self._reports]
+        return [shown.get(each.name) or ShownReport(each, [], [], failed=failed[each.name]) for each in self._reports]
 
 
 def _drop(session: EngineSession, report: ReportRule) -> None:
@@ -91,19 +98,24 @@ def _create(session: EngineSession, report: ReportRule) -> None:
     session.execute(f"CREATE {kind} {SCHEMA}.{quoted(report.name)} AS {report.sql}")
 
 
-def _read(session: EngineSession, report: ReportRule) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """As texts: they are shown, and the engines' own forms are known to whoever reads them."""
+def _read(session: EngineSession, report: ReportRule) -> ShownReport:
+    """As texts: they are shown, and the engines' own forms are known to whoever reads them. A line is in the order of
+    the column that it is across; a table's own order is nowhere certain.
+    """
     columns = session.fetch(
         "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = ? AND table_name = ? "
         "ORDER BY ordinal_position",
         (SCHEMA, report.name),
     )
+    names = [name for name, _ in columns]
     selected = ", ".join(_as_text(quoted(name), kind.lower()) for name, kind in columns)
-    rows = session.fetch(f"SELECT {selected} FROM {SCHEMA}.{quoted(report.name)} LIMIT {MOST_ROWS}")
-    return [name for name, _ in columns], rows
+    order = f" ORDER BY answer.{quoted(report.across)}" if report.across in names else ""
+    asked = f"SELECT {selected} FROM {SCHEMA}.{quoted(report.name)} AS answer{order} LIMIT {MOST_ROWS + 1}"
+    rows = session.fetch(asked)
+    return ShownReport(report, names, rows[:MOST_ROWS], cut=len(rows) > MOST_ROWS)
 
 
 def _as_text(column: str, kind: str) -> str:
     if kind == "boolean":  # Redshift has no CAST for it
         return f"CASE WHEN {column} THEN 'true' WHEN NOT {column} THEN 'false' END"
-    return f"CAST({column} AS VARCHAR)"
+    return f"SUBSTRING(CAST({column} AS VARCHAR), 1, {MOST_CHARACTERS})"

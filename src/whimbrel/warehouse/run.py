@@ -19,7 +19,7 @@ from types import TracebackType
 from whimbrel.changelog.files import ChangeLogReader
 from whimbrel.changelog.segments import prune
 from whimbrel.checkpoint import RunLock
-from whimbrel.errors import StateError, WarehouseUnreachable
+from whimbrel.errors import StateError
 from whimbrel.migration import history
 from whimbrel.migration.capture import Capture
 from whimbrel.migration.history import History, Name
@@ -39,12 +39,12 @@ from whimbrel.warehouse.claim import is_claimed
 from whimbrel.warehouse.engine import Engine
 from whimbrel.warehouse.ledger import FOLLOWING, KeptTable, Ledger
 from whimbrel.warehouse.load import SiloTableLoad
-from whimbrel.warehouse.prepared import PreparedSilo
+from whimbrel.warehouse.patience import patiently
+from whimbrel.warehouse.prepared import NewTables, PreparedSilo
 from whimbrel.warehouse.stored import stored_table
 
 POLL_SECONDS = 0.02
 PRUNE_SECONDS = 10.0
-LONGEST_PAUSE = 5.0  # seconds between two tries to reach the warehouse
 
 
 class SiloRun:
@@ -110,8 +110,8 @@ class SiloRun:
             self.progress,
             self.stop.set,
         )
-        tables, on_failure = self.found.tables, self.stop.set
-        watch = SourceWatch(self._source, self.lineage, tables, self.progress, on_failure, capture.reconnect)
+        tables, on_failure, new = self.found.tables, self.stop.set, NewTables(self.found)
+        watch = SourceWatch(self._source, self.lineage, tables, self.progress, on_failure, capture.reconnect, new.look)
         self._captured = WatchedCapture(capture, watch)
         self._captured.start()
 
@@ -149,6 +149,9 @@ class SiloRun:
         if self.phase != "load":
             return
         self.progress.phase = "load"
+        patiently(self._load_tables, self._read_ledger, self.progress, self.stop)
+
+    def _load_tables(self) -> None:
         if self.ledger.now.phase != FOLLOWING:
             kept = self._made_tables()
             for name in self._names():
@@ -215,22 +218,15 @@ class SiloRun:
         self._follow_on(done, gather=False)
 
     def _follow_on(self, done: Callable[[], bool], *, gather: bool) -> None:
-        """A warehouse that cannot be reached is tried again for ever: what of a batch was durable, the ledger says."""
         if self.phase != "apply":
             raise StateError(f"the phase is {self.phase!r}", place=str(self.folder.root), hint="Load first.")
-        self.progress.phase, pause, broken = "apply", 0.1, False
-        while not self.stop.is_set():
-            try:
-                if broken:
-                    self._read_ledger()  # first: what was under way may have been done
-                with closing(self._applier()) as applier:
-                    pause, broken, self.progress.note = 0.1, False, ""
-                    self._follow(applier, done, gather=gather)
-                    return
-            except WarehouseUnreachable as error:
-                broken, self.progress.note = True, f"the warehouse cannot be reached: {error.message}"
-                self.stop.wait(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+        self.progress.phase = "apply"
+
+        def work() -> None:
+            with closing(self._applier()) as applier:
+                self._follow(applier, done, gather=gather)
+
+        patiently(work, self._read_ledger, self.progress, self.stop)
 
     def _follow(self, applier: RowApplier, done: Callable[[], bool], *, gather: bool) -> None:
         pruned_at = time.monotonic()

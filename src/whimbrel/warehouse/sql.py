@@ -15,7 +15,7 @@ from whimbrel.lake.statements import statements
 from whimbrel.notes import note
 from whimbrel.project import Project, Warehouse
 from whimbrel.warehouse.converge import warehouse_of
-from whimbrel.warehouse.duckdb_file import is_in_use
+from whimbrel.warehouse.duckdb_file import in_use, is_in_use, refused
 from whimbrel.warehouse.postgres import Postgres
 from whimbrel.warehouse.redshift import Redshift, Statements
 
@@ -97,9 +97,10 @@ def _file(warehouse: Warehouse, path: Path) -> Any:
             connection = duckdb.connect(str(path), read_only=True)
             break
         except duckdb.Error as error:
-            if not is_in_use(error) or time.monotonic() - began > WAITS:
-                hint = "It is written at this moment; ask again."
-                raise WarehouseUnreachable(str(error).splitlines()[0], place=warehouse.place, hint=hint) from error
+            if not is_in_use(error):
+                raise refused(error, warehouse.place) from error
+            if time.monotonic() - began > WAITS:
+                raise in_use(error, warehouse.place) from error
             time.sleep(0.05)
     connection.execute("SET enable_progress_bar = false")
     connection.execute("SET TimeZone = 'UTC'")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
 
-from whimbrel.errors import SchemaDrift, StateError
+from whimbrel.errors import BEGIN_AGAIN, SchemaDrift, StateError
 from whimbrel.mapping.versions import same_values
 from whimbrel.mysql.altered import Altered
 from whimbrel.project import Silo
@@ -20,7 +20,7 @@ SINCE, UNTIL, DELETED = "valid_from", "valid_to", "deleted_at"
 # What a table has besides the source's columns, by how its rows are kept, and which of its rows the source has now.
 _ADDED = {"": (), "deleted": (DELETED,), "history": (SINCE, UNTIL)}
 _PRESENT = {"": "", "deleted": f'"{DELETED}" IS NULL', "history": f'"{UNTIL}" IS NULL'}
-_START_OVER = "or begin this silo again: remove its state folder and drop its schema."
+_START_OVER = f"or {BEGIN_AGAIN}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Any
 
-from whimbrel.errors import UnsupportedSource
+from whimbrel.errors import BEGIN_AGAIN, UnsupportedSource
 from whimbrel.records import Row
 from whimbrel.warehouse.stored import StoredColumn, StoredTable
 from whimbrel.warehouse.types import DATES
@@ -51,7 +51,7 @@ def _days(
         place,
         rows[number],
         f"{values[number]!r} is not a date of the calendar",
-        'Say zero_dates = "text" (dates become texts) or "null" in its [[silo]], and begin the silo again.',
+        f'Say zero_dates = "text" (dates become texts) or "null" in its [[silo]], and {BEGIN_AGAIN}.',
     )
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import orjson
 
-from whimbrel.errors import StateError
+from whimbrel.errors import BEGIN_AGAIN, StateError
 from whimbrel.migration.lineage import Lineage
 from whimbrel.migration.positions import reached
 from whimbrel.migration.progress import Progress
@@ -138,7 +138,7 @@ class TableVerify:
             raise StateError(
                 f"the source's key is {', '.join(now.primary_key)} now, and that of the warehouse another",
                 place=self._kept.table.full_name,
-                hint="Begin the silo again.",
+                hint=f"{BEGIN_AGAIN.capitalize()}.",
             )
 
     def _compare(self, partitions: int, connection: Mysql) -> None:

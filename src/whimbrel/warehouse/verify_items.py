@@ -12,8 +12,8 @@ from whimbrel.errors import StateError, WarehouseError
 from whimbrel.project import ItemSilo, Project
 from whimbrel.records import Row
 from whimbrel.warehouse.engine import Engine
-from whimbrel.warehouse.items import current_dataset, dataset_rows, stored_items
-from whimbrel.warehouse.ledger import Ledger
+from whimbrel.warehouse.items import current_dataset, dataset_rows, note_refused, refused_of, stored_items
+from whimbrel.warehouse.ledger import Ledger, has_ledger
 from whimbrel.warehouse.stored import StoredTable
 from whimbrel.warehouse.verify import RowReport, expected
 
@@ -21,18 +21,19 @@ _BITS = 256
 
 
 def verify_items(project: Project, engine: Engine, silo: ItemSilo, table: str, stop: threading.Event) -> RowReport:
-    """By the sum of the digests of all rows, which does not depend on their order. Raises StateError where the data set
-    is another one than that which was carried.
+    """By the sum of the digests of all rows, which does not depend on their order. The data set is the one that was
+    carried. Raises StateError before one was, and UserError where the lake has it no longer.
     """
-    began, manifest = time.monotonic(), current_dataset(project, table)
-    stored = stored_items(engine.name, silo, table, manifest)
-    report = RowReport(f"dynamodb.{table}", stored.full_name)
+    began = time.monotonic()
     with engine.session() as session:
-        if manifest.id not in Ledger(silo.name).chunks(session, table):
+        carried = list(Ledger(silo.name).chunks(session, table)) if has_ledger(session) else []
+        if not carried:
             hint = "Run `whimbrel converge` first."
-            raise StateError(
-                f"the warehouse has another data set than {manifest.id}", place=stored.full_name, hint=hint
-            )
+            raise StateError("it is not loaded yet", place=f"{silo.name}.{table}", hint=hint)
+        manifest = current_dataset(project, table, carried[0])
+        note_refused(silo, table, manifest, refused_of(project, manifest))
+        stored = stored_items(engine.name, silo, table, manifest)
+        report = RowReport(f"dynamodb.{table}", stored.full_name)
         found = 0
         for rows in session.read(stored):
             report.found += len(rows)

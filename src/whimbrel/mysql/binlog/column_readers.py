@@ -18,6 +18,7 @@ from whimbrel.mysql.binlog.decimal import decimal_expression, decimal_size
 from whimbrel.mysql.binlog.json import json_text
 from whimbrel.mysql.binlog.mariadb import inet4_text, inet6_text, uuid_from_record
 from whimbrel.mysql.binlog.metadata import real_type
+from whimbrel.mysql.binlog.refused import REDEFINED
 from whimbrel.mysql.charsets import python_codec
 from whimbrel.mysql.floats import shortest
 from whimbrel.records import Column
@@ -74,7 +75,7 @@ def column_reader(kind: int, metadata: int, column: Column, *, place: str) -> Re
         raise SchemaDrift(
             f"its rows hold type {kind}, and the column is known as {column.type_name or column.kind}",
             place=place,
-            hint="The table was altered: migrate it from scratch with its present definition.",
+            hint=REDEFINED,
         )
     return _reader(kind, length, column, place)
 
@@ -134,7 +135,7 @@ def _same(place: str, what: str, found: object, known: object) -> None:
         raise SchemaDrift(
             f"its rows have {found} {what}, and {known} are known",
             place=place,
-            hint="The table was altered: migrate it from scratch with its present definition.",
+            hint=REDEFINED,
         )
 
 

@@ -16,6 +16,7 @@ from whimbrel.mysql.binlog import codes
 from whimbrel.mysql.binlog.column_readers import Reader, column_reader
 from whimbrel.mysql.binlog.events import TableMap
 from whimbrel.mysql.binlog.metadata import check_metadata, column_names
+from whimbrel.mysql.binlog.refused import REDEFINED
 from whimbrel.records import Change, Column, Position, Table
 
 Decode = Callable[[bytes, int, int, Table, Position], list[Change]]
@@ -51,7 +52,7 @@ def make_decoder(
         raise SchemaDrift(
             f"its rows have {len(table_map.types)} columns, and {len(table.columns)} are known",
             place=table.full_name,
-            hint="The table was altered: migrate it from scratch with its present definition.",
+            hint=REDEFINED,
         )
     check_metadata(table_map, written, charsets, mariadb=mariadb)
     readers = [

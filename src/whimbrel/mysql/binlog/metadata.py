@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from whimbrel.errors import SchemaDrift
 from whimbrel.mysql.binlog import codes
 from whimbrel.mysql.binlog.events import TableMap, length_encoded
+from whimbrel.mysql.binlog.refused import REDEFINED
 from whimbrel.mysql.types import text_codec
 from whimbrel.records import Column, Table
 
@@ -69,7 +70,7 @@ def _check(
             raise SchemaDrift(
                 f"{says.format(value)} in its rows, and was {known(column)!r}",
                 place=f"{table.full_name}.{column.name}",
-                hint="The table was altered: migrate it from scratch with its present definition.",
+                hint=REDEFINED,
             )
 
 
@@ -133,5 +134,5 @@ def _check_members(table_map: TableMap, table: Table, kind: int, data: bytes) ->
             raise SchemaDrift(
                 f"has the members {members!r} in its rows, and {known!r} are known",
                 place=f"{table.full_name}.{column.name}",
-                hint="The table was altered: migrate it from scratch with its present definition.",
+                hint=REDEFINED,
             )

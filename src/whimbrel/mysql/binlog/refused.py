@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from whimbrel.errors import SchemaDrift, StatementChange, WhimbrelError
+from whimbrel.errors import BEGIN_AGAIN, SchemaDrift, StatementChange, WhimbrelError
 from whimbrel.mysql.binlog.statements import Meaning, Statement
 
-START_OVER = "The table's history cannot be followed over this: migrate it from scratch."
+START_OVER = f"The table's history cannot be followed over this: {BEGIN_AGAIN}."
+REDEFINED = f"The table was altered: {BEGIN_AGAIN}."
 _SWAPPED = (
-    "Online schema changes (gh-ost, pt-online-schema-change) swap a table for its copy: do them before or after the "
-    "migration, or use ALTER TABLE. " + START_OVER
+    "Online schema changes (gh-ost, pt-online-schema-change) swap a table for its copy: do them before whimbrel "
+    "begins, or use ALTER TABLE. " + START_OVER
 )
 
 

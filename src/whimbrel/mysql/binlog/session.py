@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from whimbrel.errors import PositionLost, SourceError, UndecodableEvent, UnsupportedSource
+from whimbrel.errors import BEGIN_AGAIN, PositionLost, SourceError, UndecodableEvent, UnsupportedSource
 from whimbrel.mysql.binlog.gtid import MariaDBGtids, MySQLGtids
 from whimbrel.mysql.binlog.protocol import Packets, dump_from_file, dump_from_gtids, register_replica
 from whimbrel.mysql.charsets import collation_charsets
@@ -19,7 +19,7 @@ from whimbrel.mysql.connect import rows_as_dicts, server_info
 from whimbrel.records import Position
 
 LATE = 3.0  # seconds that a transaction may need to count as executed
-_START_OVER = "Start over with a new snapshot, and let the source keep its binlog for longer."
+_START_OVER = f"{BEGIN_AGAIN.capitalize()}, and let the source keep its binlog for longer."
 
 
 class ReplicaSession(NamedTuple):

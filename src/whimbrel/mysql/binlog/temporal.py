@@ -11,6 +11,7 @@ from datetime import date
 from whimbrel.errors import SchemaDrift
 from whimbrel.mysql.binlog import codes
 from whimbrel.mysql.binlog.codes import DATE, DATETIME2, NEWDATE, TIME2, TIMESTAMP2
+from whimbrel.mysql.binlog.refused import REDEFINED
 from whimbrel.records import Column
 
 Read = Callable[[bytes], str]
@@ -57,7 +58,7 @@ def reader(kind: int, digits: int, column: Column, place: str) -> tuple[int, Rea
         raise SchemaDrift(
             f"its rows have {digits} fractional digits, and {column.scale} are known",
             place=place,
-            hint="The table was altered: migrate it from scratch with its present definition.",
+            hint=REDEFINED,
         )
     size, make = {TIMESTAMP2: (4, _timestamp2), DATETIME2: (5, _datetime2), TIME2: (3, _time2)}[kind]
     return size + (digits + 1) // 2, make(digits)
