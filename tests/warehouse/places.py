@@ -17,7 +17,7 @@ from pyarrow import MonthDayNano
 
 import whimbrel
 from demo.servers import PostgreSQL, SqlServer
-from whimbrel.api.warehouse import ConvergeResult, WarehouseVerification
+from whimbrel.api.warehouse import ConvergePlan, ConvergeResult, WarehouseVerification
 
 
 class Place:
@@ -69,8 +69,11 @@ class Place:
 
     def check(self) -> None:
         """Raises what ``whimbrel check`` says."""
+        self.plan()
+
+    def plan(self) -> ConvergePlan:
         with self.environment():
-            whimbrel.plan_converge(self.project)
+            return whimbrel.plan_converge(self.project)
 
     def verify(self) -> WarehouseVerification:
         with self.environment():

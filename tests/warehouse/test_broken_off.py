@@ -135,6 +135,29 @@ def test_a_server_that_goes_away_is_waited_for(
     assert_same(place, "away.b", mariadb, pairs, "b", "*")
 
 
+@pytest.mark.slow
+def test_who_reads_a_table_that_is_altered_is_waited_for_and_stops_nobody(
+    make_place: Callable[[str], Place], mariadb: MariaDB, postgres: PostgreSQL, pairs: str
+) -> None:
+    """Nor does whoever reads a report that is to be made again."""
+    place = make_place("postgres")
+    place.more = 'batch_seconds = 0.1\n[[report]]\nname = "counted"\nsql = "SELECT COUNT(*) AS n FROM away.b"\n'
+    place.add("away", mariadb, pairs)
+    place.converge()
+    with postgres.connect(place.database) as reader:
+        with reader.transaction(), following(place) as thread:
+            reader.execute("SELECT * FROM reports.counted")
+            mariadb.execute("INSERT INTO b VALUES (1000, 1)", database=pairs)
+            until(lambda: place.rows("SELECT COUNT(*) FROM away.b") == [(61,)], thread)
+            reader.execute("SELECT * FROM away.b")
+            mariadb.execute("ALTER TABLE b ADD c INT", "INSERT INTO b VALUES (1001, 1, 1)", database=pairs)
+            time.sleep(8)  # it waits for both, and is told to stop while it does
+        assert reader.execute("SELECT COUNT(*) FROM away.b").fetchall() == [(61,)]
+    place.converge()
+    assert_same(place, "away.b", mariadb, pairs, "b", "*")
+    assert place.rows("SELECT n FROM reports.counted") == [(62,)]
+
+
 def test_who_reads_the_file_is_waited_for(make_place: Callable[[str], Place], mariadb: MariaDB, pairs: str) -> None:
     place = make_place("duckdb")
     place.more = "batch_seconds = 0.1"

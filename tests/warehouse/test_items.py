@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
+from click.testing import CliRunner
 
 from demo.servers import MariaDB, Ministack
 from tests.conftest import unique
 from tests.warehouse.places import Place
-from whimbrel.errors import UnsupportedSource
+from whimbrel.cli.main import main
+from whimbrel.errors import RequestRefused, UnsupportedSource
 from whimbrel.lake.manifest import Field, Manifest
+from whimbrel.notes import NAME
 from whimbrel.project import ItemSilo
 from whimbrel.warehouse.items import stored_items
 
@@ -61,6 +66,71 @@ def test_a_table_of_dynamodb_beside_one_of_mariadb(place: Place, mariadb: MariaD
     assert place.verify().equal
     place.execute(f"UPDATE {name} SET name = 'wrong' WHERE id = 3")
     assert not place.verify().equal
+
+
+@pytest.mark.slow
+def test_what_check_sees_of_a_table_and_one_without_items(
+    make_place: Callable[[str], Place], mariadb: MariaDB, ministack: Ministack, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A table that has no items yet stops nobody, and comes with its first one."""
+    place, table, database = make_place("duckdb"), unique("later"), mariadb.new_database()
+    mariadb.execute("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)", database=database)
+    place.add("shop", mariadb, database)
+    place.silos.append(f'[[silo]]\nname = "customers"\ndynamodb = ["{table}"]\n' + TARGET.format(ministack.endpoint))
+    place.write()
+    for ask in (place.check, place.converge):
+        with pytest.raises(RequestRefused, match=f"^customers: {table}: ResourceNotFoundException"):
+            ask()
+    client = ministack.client()
+    client.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    with caplog.at_level(logging.WARNING, NAME):
+        place.check()
+        place.converge()
+    assert f"customers: {table}: there are no items, so the columns are not known" in caplog.messages
+    assert place.rows("SELECT COUNT(*) FROM shop.t") == [(1,)]
+    client.put_item(TableName=table, Item=item(1))
+    client.put_item(TableName=table, Item={**item(2), "name": {"S": "two"}})
+    place.converge()
+    assert place.plan().silos["customers"][0].columns["name"] == "VARCHAR"
+    assert place.rows(f'SELECT COUNT(*) FROM customers."{table}"') == [(2,)]
+    caplog.clear()
+    client.put_item(TableName=table, Item={**item(2), "name": {"N": "2"}})
+    place.converge()
+    assert place.verify().equal
+    said = f"customers: {table}: items that are not in the data set: 1. The first: "
+    assert len([each for each in caplog.messages if each.startswith(said)]) == 2  # converge's, and verify's
+    found = CliRunner().invoke(main, ["status", "-p", str(place.project)])
+    assert "customers: phase apply, written as of 20" in found.output
+    assert f"dynamodb.{table}: 1 rows exported" in found.output
+
+
+@pytest.mark.slow
+def test_tables_that_somebody_dropped_come_again(place: Place, mariadb: MariaDB, ministack: Ministack) -> None:
+    """One of them, or the schema with all; and every lost row is a difference before that."""
+    tables = [unique("a"), unique("b")]
+    for table in tables:
+        ministack.client().create_table(
+            TableName=table,
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        ministack.client().put_item(TableName=table, Item=item(1))
+    place.silos.append(
+        f'[[silo]]\nname = "customers"\ndynamodb = {json.dumps(tables)}\n' + TARGET.format(ministack.endpoint)
+    )
+    place.write()
+    place.converge()
+    for gone in (f'DROP TABLE customers."{tables[0]}"', "DROP SCHEMA customers CASCADE"):
+        place.execute(gone)
+        place.converge()
+        assert [place.rows(f'SELECT COUNT(*) FROM customers."{table}"') for table in tables] == [[(1,)], [(1,)]]
+        assert place.verify().equal
 
 
 @pytest.mark.parametrize(("engine", "name"), [("duckdb", "rowid"), ("postgres", "Xmin"), ("redshift", "ctid")])

@@ -20,7 +20,7 @@ from tests.conftest import unique
 from tests.warehouse.places import Place, assert_same
 from tests.warehouse.redshift_data_stand_in import DataApi
 from tests.warehouse.redshift_stand_in import FUNCTIONS, RedshiftStandIn, assert_read_by_sqlglot, s3_of
-from whimbrel.aws.policies import policies
+from whimbrel.aws.policies import documents, policies
 from whimbrel.errors import UnsupportedSource, UserError, WarehouseError
 from whimbrel.project import load_project
 from whimbrel.records import Column
@@ -274,3 +274,23 @@ def test_every_call_is_allowed_and_every_right_is_used(redshift: RedshiftPlace, 
     assert rights - made == {("redshift-serverless:GetCredentials", ""), ("s3:GetObject", "rows")}
     assert {action for each in granted["copy"] for action in each.actions} == {"s3:GetObject", "s3:ListBucket"}
     assert granted.keys() == {"converge", "copy"}
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_the_task_may_export_the_tables_of_dynamodb(tmp_path: Path, native: bool) -> None:
+    """It runs alone, so all that a silo of DynamoDB tables asks is in its one role; and no migration is meant."""
+    file = tmp_path / "whimbrel.toml"
+    lake = '[lake]\nstore = "s3://lakes/x"\nexport = "native"\n' if native else ""
+    file.write_text(
+        f'{lake}[warehouse]\nengine = "redshift"\nurl = "redshift-data://w/d"\nstage = "s3://b/rows"\n'
+        'role = "arn:aws:iam::111122223333:role/copy"\n[[silo]]\nname = "customers"\ndynamodb = ["profile"]\n'
+    )
+    granted = policies(load_project(file))
+    assert granted.keys() == {"converge", "copy", "export"} | ({"convert", "query"} if native else set())
+    rights = {action: each.resources for each in granted["converge"] for action in each.actions}
+    asked = "dynamodb:ExportTableToPointInTime" if native else "dynamodb:Scan"
+    assert [each.partition(":table/")[2] for each in rights[asked]] == ["profile"]
+    assert ("s3:PutObjectAcl" in rights) == native
+    for document in documents("converge", granted["converge"]):
+        names = [statement["Sid"] for statement in document["Statement"]]
+        assert len(set(names)) == len(names)

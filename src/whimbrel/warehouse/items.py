@@ -79,7 +79,7 @@ class ItemSiloRun:
                 make_export(self._project, table, stop=self._stop)
             with self._unless_too_early():
                 made = make_dataset(self._project, table, self._stop)
-                note_refused(self.silo, table, made.manifest, made.refused)
+                self._note(refused_note(self.silo, table, made.manifest, made.refused))
                 patiently(partial(self._carry, table, made.manifest), self._read_ledger, self.progress, self._stop)
         if self._stop.is_set():
             return
@@ -93,9 +93,13 @@ class ItemSiloRun:
         try:
             yield
         except NotYet as early:
-            if (said := f"{self.silo.name}: {early.place}: {early.message}") not in self._noted:
-                note(said)
-                self._noted.add(said)
+            self._note(f"{self.silo.name}: {early.place}: {early.message}")
+
+    def _note(self, said: str) -> None:
+        """Once, however often it is found."""
+        if said and said not in self._noted:
+            note(said)
+            self._noted.add(said)
 
     def _save_carried(self) -> None:
         """For whoever asks how far it is. What is in the warehouse, the warehouse says."""
@@ -197,11 +201,12 @@ def is_claimed(ledger: Ledger, session: EngineSession, now: Checkpoint, silo: st
     return True
 
 
-def note_refused(silo: ItemSilo, table: str, manifest: Manifest, refused: Sequence[Refused]) -> None:
-    """The items that the warehouse has not, the first of them by name."""
-    if refused:
-        first = f"{where(refused[0])}: {refused[0].reason}"
-        note(f"{silo.name}: {manifest.refused:,} items of {table} are not in the data set. The first: {first}")
+def refused_note(silo: ItemSilo, table: str, manifest: Manifest, refused: Sequence[Refused]) -> str:
+    """How many items the warehouse has not, and which one is the first; "" where it has all."""
+    if not refused:
+        return ""
+    first = f"{where(refused[0])}: {refused[0].reason}"
+    return f"{silo.name}: {table}: items that are not in the data set: {manifest.refused:,}. The first: {first}"
 
 
 @contextmanager

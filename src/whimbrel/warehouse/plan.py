@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from whimbrel.project import Project
+from whimbrel.mysql.connect import connect, rows_as_dicts
+from whimbrel.notes import note
+from whimbrel.project import Project, Silo
 from whimbrel.warehouse.claim import can_go_on, note_left
 from whimbrel.warehouse.converge import prove, warehouse_of
 from whimbrel.warehouse.engine import Engine
@@ -56,6 +59,7 @@ def plan(project: Project) -> ConvergePlan:
         found = prepare_silo(project, silo, warehouse.engine)
         with of_silo(silo.name):
             can_go_on(found, engine)
+            _note_metadata(silo)
         rows = found.prepared.estimates
         silos[silo.name] = tuple(
             _planned(engine, table, ".".join(table.source), rows[".".join(table.source)], asked)
@@ -63,6 +67,16 @@ def plan(project: Project) -> ConvergePlan:
         )
     silos |= _of_items(project, engine, asked)
     return ConvergePlan(warehouse.engine, warehouse.place, silos)
+
+
+def _note_metadata(silo: Silo) -> None:
+    with closing(connect(silo.source)) as connection:
+        found = rows_as_dicts(connection, "SHOW GLOBAL VARIABLES LIKE 'binlog_row_metadata'")
+    if found and found[0]["Value"].upper() != "FULL":
+        note(
+            f"{silo.name}: binlog_row_metadata is {found[0]['Value']}. A table that is altered twice between two runs, "
+            "with rows in between, would stop the silo for good: SET GLOBAL binlog_row_metadata = FULL"
+        )
 
 
 def _planned(engine: Engine, table: StoredTable, source: str, rows: int, asked: list[str]) -> PlannedSiloTable:

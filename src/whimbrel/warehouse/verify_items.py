@@ -9,10 +9,11 @@ from hashlib import blake2b
 import orjson
 
 from whimbrel.errors import StateError, WarehouseError
+from whimbrel.notes import note
 from whimbrel.project import ItemSilo, Project
 from whimbrel.records import Row
 from whimbrel.warehouse.engine import Engine
-from whimbrel.warehouse.items import current_dataset, dataset_rows, note_refused, refused_of, stored_items
+from whimbrel.warehouse.items import current_dataset, dataset_rows, refused_note, refused_of, stored_items
 from whimbrel.warehouse.ledger import Ledger, has_ledger
 from whimbrel.warehouse.stored import StoredTable
 from whimbrel.warehouse.verify import RowReport, expected
@@ -31,7 +32,8 @@ def verify_items(project: Project, engine: Engine, silo: ItemSilo, table: str, s
             hint = "Run `whimbrel converge` first."
             raise StateError("it is not loaded yet", place=f"{silo.name}.{table}", hint=hint)
         manifest = current_dataset(project, table, carried[0])
-        note_refused(silo, table, manifest, refused_of(project, manifest))
+        if said := refused_note(silo, table, manifest, refused_of(project, manifest)):
+            note(said)
         stored = stored_items(engine.name, silo, table, manifest)
         report = RowReport(f"dynamodb.{table}", stored.full_name)
         found = 0
