@@ -270,6 +270,8 @@ def refused(error: Exception, place: str) -> WarehouseError:
     hint = "If the disk is full, free some space; else see the message."
     if any(words in said.lower() for words in _DAMAGED):
         hint = "Restore the file and the state folder from one copy, or name another file in warehouse.url."
+    if "version number" in said:
+        hint = "Use the version of DuckDB that wrote the file, or a later one."
     if "pin block" in said or "allocate" in said:
         hint = "A transaction, or 2,048 rows, of the source do not fit into what DuckDB has: raise warehouse.memory."
     return WarehouseError(said, place=place, hint=hint)

@@ -94,7 +94,7 @@ def _prepare(project: Project, silo: Silo, engine: str, connection: Mysql) -> Pr
     if past is None:  # later versions are followed as the log has them
         faults += _carried_faults(found)
     faults += list(source_faults(connection, tables))
-    _refuse(silo, faults)
+    _refuse(silo, faults, begun=past is not None)
     if begun.start:
         lineage_of(prepared).prove_logged(connection, prepared.server, tables)
     same_as_server(connection, tables)
@@ -196,10 +196,13 @@ def _carried_faults(found: PreparedSilo) -> list[WhimbrelError]:
     return faults
 
 
-def _refuse(silo: Silo, faults: list[WhimbrelError]) -> None:
+def _refuse(silo: Silo, faults: list[WhimbrelError], *, begun: bool) -> None:
+    otherwise = f"Otherwise {BEGIN_AGAIN}." if begun else ""
     if len(faults) == 1:
-        raise faults[0]
+        [fault] = faults
+        fault.hint = f"{fault.hint.rstrip('.')}. {otherwise}" if begun and fault.hint else fault.hint or otherwise
+        raise fault
     if faults:
         said = "\n  ".join(map(str, faults))
-        hint = "\nCorrect each, or leave a table out with exclude."
+        hint = f"\nCorrect each. {otherwise}" if begun else "\nCorrect each, or leave a table out with exclude."
         raise UnsupportedSource(f"\n  {said}", place=silo.name, hint=hint)
