@@ -16,7 +16,7 @@ from whimbrel.errors import PositionLost, StateError, WhimbrelError
 
 pytestmark = pytest.mark.slow
 MakePlace = Callable[[str], Place]
-BEGIN_AGAIN = "begin the silo again: drop its schema shop"
+BEGIN_AGAIN = "the silo again: drop its schema shop"
 
 
 @pytest.fixture(scope="module", params=list(KINDS))

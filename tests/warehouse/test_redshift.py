@@ -280,9 +280,9 @@ def test_every_call_is_allowed_and_every_right_is_used(redshift: RedshiftPlace, 
 def test_the_task_may_export_the_tables_of_dynamodb(tmp_path: Path, native: bool) -> None:
     """It runs alone, so all that a silo of DynamoDB tables asks is in its one role; and no migration is meant."""
     file = tmp_path / "whimbrel.toml"
-    lake = '[lake]\nstore = "s3://lakes/x"\nexport = "native"\n' if native else ""
+    lake = '[lake]\nfolder = "s3://lakes/x"\nexport = "native"\n' if native else ""
     file.write_text(
-        f'{lake}[warehouse]\nengine = "redshift"\nurl = "redshift-data://w/d"\nstage = "s3://b/rows"\n'
+        f'{lake}[warehouse]\nengine = "redshift"\nurl = "redshift-data://w/d"\nstage = "s3://stage/rows"\n'
         'role = "arn:aws:iam::111122223333:role/copy"\n[[silo]]\nname = "customers"\ndynamodb = ["profile"]\n'
     )
     granted = policies(load_project(file))
