@@ -100,7 +100,7 @@ def test_a_log_is_reset_and_grows_beyond_our_place_while_it_is_followed(make: Ma
         reset(work.source)
         grow(work, 600)
         said = ended(work, process)
-        assert "it was reset" in said or "Start over with a new snapshot" in said, said
+        assert "it was reset" in said or "keep its binlog for longer" in said, said
     refused(work)
 
 
