@@ -14,6 +14,7 @@ from whimbrel.errors import ProjectError, Stopped, WarehouseError, WarehouseUnre
 from whimbrel.migration.live import Asked, Live
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.state import StateFolder
+from whimbrel.notes import note
 from whimbrel.project import ItemSilo, Project, Warehouse
 from whimbrel.threads import Beside
 from whimbrel.warehouse.claim import note_left
@@ -142,13 +143,18 @@ class Refreshed:
     def __init__(self, reports: Reports, progress: dict[str, Progress], seconds: float) -> None:
         self._reports, self._progress, self._seconds = reports, progress, seconds
         self._of: list[tuple[str, int]] = []
+        self._noted: set[str] = set()
         self._at = time.monotonic()
 
     def look(self) -> None:
         """A warehouse that cannot be reached is asked again later, as the silos do it."""
         if time.monotonic() - self._at >= self._seconds:
-            with suppress(WarehouseUnreachable):
+            try:
                 self.end()
+            except WarehouseUnreachable as error:
+                if error.message not in self._noted:
+                    note(f"the reports cannot be made again now: {error.message}")
+                    self._noted.add(error.message)
             self._at = time.monotonic()
 
     def end(self) -> None:
