@@ -99,6 +99,8 @@ WRITING: dict[str, Setting] = {
     "sql_mode": "NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES,ALLOW_INVALID_DATES",
     "foreign_key_checks": 0,  # no cascades: what the items say of other rows, their own changes do
     "unique_checks": 1,
+    "range_optimizer_max_mem_size": 0,  # no limit: beyond it the server reads, and locks, the whole table
+    "sql_notes": 1,  # blanks that a column has no room for are dropped with a mere note
     "innodb_lock_wait_timeout": 5,
     "transaction_isolation": "READ-COMMITTED",  # no locks on what is not there
     "tx_isolation": "READ-COMMITTED",

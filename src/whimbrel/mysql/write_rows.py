@@ -343,9 +343,9 @@ class RowWriter:
         try:
             with connection.cursor() as cursor:
                 found: int = cursor.execute(statement)
-                if getattr(cursor, "warning_count", 0):
+                if warnings := getattr(cursor, "warning_count", 0):
                     cursor.execute("SHOW WARNINGS")
-                    self._judge(cursor.fetchall())
+                    _judge(cursor.fetchall(), warnings)
                 return found
         except pymysql.err.Error as error:
             code = code_of(error)
@@ -355,10 +355,14 @@ class RowWriter:
                 raise Unwritable(str(error.args[1])) from error
             raise translate(error, place_of(self._source)) from error
 
-    def _judge(self, warnings: Sequence[Sequence[Any]]) -> None:
-        for _, code, text in warnings:
-            if code != Code.WARN_DEPRECATED_SYNTAX:
-                raise Unwritable(str(text))
+
+def _judge(shown: Sequence[Sequence[Any]], count: int) -> None:
+    """Raises Unwritable for a warning that may be of a value: MySQL lets nobody but an administrator ask for all."""
+    for _, code, text in shown:
+        if code != Code.WARN_DEPRECATED_SYNTAX:
+            raise Unwritable(str(text))
+    if len(shown) < count:
+        raise Unwritable(f"the server has {count} warnings of it, and shows {len(shown)}: see max_error_count")
 
 
 def _key(to: Destination, row: Mapping[str, Value]) -> Row:
