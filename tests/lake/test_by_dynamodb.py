@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -18,6 +19,8 @@ from whimbrel import checkpoint
 from whimbrel.checkpoint import Checkpoint, TableProgress
 from whimbrel.dynamodb import exports
 from whimbrel.lake import by_dynamodb
+from whimbrel.lake.table import make_export
+from whimbrel.project import load_project
 from whimbrel.records import Position
 
 FULL, INCREMENTAL = "FULL_EXPORT", "INCREMENTAL_EXPORT"
@@ -166,6 +169,20 @@ def test_a_table_that_was_made_again_begins_with_a_full_export(shop: NativeShop)
     shop.converted()
 
 
+def test_an_export_of_another_table_of_that_name_is_not_taken(shop: NativeShop) -> None:
+    """The table was deleted and made again after it was looked at."""
+    shop.recovery.id = "00000000-0000-0000-0000-00000000beef"
+    assert "it is of a table with the id '00000000" in shop.a.run("export", shop.table, code=3)
+
+
+def test_a_bucket_of_another_account_is_named_with_its_owner(shop: NativeShop) -> None:
+    owned = shop.through(shop.machine("owned", 'bucket_owner = "444455556666"\n'))
+    owned.run("export", shop.table)
+    [asked] = [each["request"] for each in shop.recovery.exports.values()]
+    assert asked["S3BucketOwner"] == "444455556666"
+    shop.converted()
+
+
 def test_what_it_refuses_for_now_is_asked_again(shop: NativeShop) -> None:
     shop.recovery.refused = {
         "ExportTableToPointInTime": ["LimitExceededException", "ThrottlingException"],
@@ -228,6 +245,22 @@ def test_a_run_that_is_killed_asks_once(shop: NativeShop, steps: range) -> None:
     windows = shop.windows()
     assert all(end == start for (_, end), (start, _) in pairwise(windows))
     assert len(shop.chain()) == len(shop.recovery.exports), "no window was exported twice"
+
+
+@pytest.mark.parametrize("first", [FULL, INCREMENTAL])
+def test_a_renewal_that_was_killed_after_its_export_goes_on_with_that(shop: NativeShop, first: str) -> None:
+    """DynamoDB exports no window as short as that since then."""
+    shop.a.run("export", shop.table)
+    if first == INCREMENTAL:
+        shop.recovery.advance(60)
+        shop.a.run("export", shop.table)
+    project, asked = load_project(shop.b.project), len(shop.recovery.exports)
+    again = make_export(project, shop.table, or_last=True, stop=threading.Event())
+    assert (again.id, len(shop.recovery.exports)) == (shop.chain()[-1], asked)
+    assert "15 minutes at least" in shop.b.run("export", shop.table, code=2)
+    shop.recovery.advance(60)
+    later = make_export(project, shop.table, or_last=True, stop=threading.Event())
+    assert (later.id, len(shop.recovery.exports)) == (shop.chain()[-1], asked + 1)
 
 
 def test_two_machines_follow_one_export(shop: NativeShop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,7 +326,6 @@ def _killed(*_: Any) -> Any:
 
 def test_a_native_export_needs_a_bucket(tmp_path: Path) -> None:
     from whimbrel.errors import ProjectError
-    from whimbrel.project import load_project
 
     file = tmp_path / "whimbrel.toml"
     file.write_text('[lake]\nexport = "native"\n')

@@ -33,7 +33,7 @@ from whimbrel.lake.export import ExportedTable
 from whimbrel.lake.manifest import iso, read_time
 from whimbrel.lake.native import FOLDER, SUMMARY, Export
 from whimbrel.lake.shared_exports import SharedExports
-from whimbrel.project import Target
+from whimbrel.project import Project
 
 LEAST, MOST = timedelta(minutes=15), timedelta(hours=24)  # that an incremental export may cover
 TOKEN_HOURS = 7  # DynamoDB knows a token for eight
@@ -59,14 +59,15 @@ class ByDynamoDB:
 
     def __init__(
         self,
-        target: Target,
+        project: Project,
         table: ExportedTable,
         shared: SharedExports,
         applied: AppliedUpTo | None,
         stop: threading.Event,
     ) -> None:
         """``applied`` is up to where the table is written now."""
-        self._client, self._table, self._shared, self._stop = open_client(target), table, shared, stop
+        self._client, self._table, self._shared, self._stop = open_client(project.target), table, shared, stop
+        self._owner = project.lake.bucket_owner
         self._applied = (iso(_now()), applied)
 
     def full(self, *, recovery: bool) -> Export:
@@ -81,9 +82,10 @@ class ByDynamoDB:
             raise self._busy(asked)
         return self._made(asked or self._ask("", ""), chain)
 
-    def changes(self) -> list[Export]:
+    def changes(self, *, or_last: bool) -> list[Export]:
         """What changed since the last export, in windows that leave no gap. Raises as ``full`` does, and UserError
-        where the last export is less than LEAST ago, or DynamoDB no longer has what changed since.
+        where DynamoDB no longer has what changed since, or the last export is less than LEAST ago; ``or_last``: then it
+        is that one.
         """
         window, made = self._window(False), list[Export]()
         asked, chain = self._under_way()
@@ -93,10 +95,10 @@ class ByDynamoDB:
         if asked:
             made.append(self._made(asked, chain))
             chain = replace(chain, last=made[-1].id, as_of=made[-1].as_of)
-        while times := self._next(chain, window, begun=bool(made)):
+        while times := self._next(chain, window, enough=or_last or bool(made)):
             made.append(self._made(self._ask(*times), chain))
             chain = replace(chain, last=made[-1].id, as_of=made[-1].as_of)
-        return made
+        return made or [self._shared.found(chain.last)]
 
     def _window(self, recovery: bool) -> RecoveryWindow:
         name = self._table.name
@@ -107,8 +109,10 @@ class ByDynamoDB:
             raise _is_off(name)
         return window
 
-    def _next(self, chain: Chain, window: RecoveryWindow, *, begun: bool) -> tuple[str, str] | None:
-        """The next window, in whole seconds: it begins no later than the last one ended. None at the end."""
+    def _next(self, chain: Chain, window: RecoveryWindow, *, enough: bool) -> tuple[str, str] | None:
+        """The next window, in whole seconds: it begins no later than the last one ended. None where it would be too
+        short and there is ``enough``.
+        """
         last, latest = read_time(chain.as_of), _whole(window.latest)
         since = _whole(last) if _whole(last) >= window.earliest else last
         if last < window.earliest:
@@ -117,7 +121,7 @@ class ByDynamoDB:
             raise UserError(message, place=self._table.name, hint=hint)
         left = latest - since
         if left < LEAST:
-            if begun:
+            if enough:
                 return None
             when = iso(since + LEAST)
             message = f"the last export is as of {chain.as_of}, and DynamoDB exports the changes of 15 minutes at least"
@@ -196,6 +200,8 @@ class ByDynamoDB:
             "ExportFormat": "DYNAMODB_JSON",
             "ExportType": "INCREMENTAL_EXPORT" if asked.since else "FULL_EXPORT",
         }
+        if self._owner:
+            request["S3BucketOwner"] = self._owner
         if asked.since:
             times = {"ExportFromTime": read_time(asked.since), "ExportToTime": read_time(asked.until)}
             request["IncrementalExportSpecification"] = {**times, "ExportViewType": VIEW}
@@ -211,6 +217,8 @@ class ByDynamoDB:
             reason = f"its manifest counts {export.items} items, DynamoDB {done.items}"
         elif bool(export.since) != bool(asked.since):
             reason = f"it is a {export.kind}, which was not asked for"
+        elif export.table_id != self._table.id:
+            reason = f"it is of a table with the id {export.table_id!r}, and the table's is {self._table.id!r}"
         elif chain and export.since > chain.as_of:
             reason = f"it begins at {export.since}, after the last export, which is as of {chain.as_of}"
         if chain and export.as_of <= chain.as_of:
@@ -226,19 +234,19 @@ class ByDynamoDB:
 
 
 def make_by_dynamodb(
-    target: Target,
+    project: Project,
     table: ExportedTable,
     shared: SharedExports,
     *,
     full: bool,
-    recovery: bool,
+    or_last: bool,
     applied: AppliedUpTo | None,
     stop: threading.Event,
     on_items: Callable[[int], None],
 ) -> list[Export]:
-    """A ``full`` export, or without gaps what changed since the last one."""
-    by = ByDynamoDB(target, table, shared, applied, stop)
-    made = [by.full(recovery=recovery)] if full else by.changes()
+    """A ``full`` export, or without gaps what changed since the last one; ``or_last`` as ``changes`` has it."""
+    by = ByDynamoDB(project, table, shared, applied, stop)
+    made = [by.full(recovery=project.lake.recovery)] if full else by.changes(or_last=or_last)
     on_items(sum(each.items for each in made))
     return made
 

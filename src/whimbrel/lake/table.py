@@ -146,10 +146,13 @@ def make_export(
     how: str = "",
     method: str = "auto",
     max_units: float | None = None,
+    or_last: bool = False,
     stop: threading.Event,
     count: Callable[[int], None] = lambda items: None,
 ) -> ExportResult:
-    """Export the table, or what changed in it."""
+    """Export the table, or what changed in it. ``or_last``: where DynamoDB exports no window as short as that since the
+    last export, it is that one.
+    """
     from whimbrel.lake.by_dynamodb import make_by_dynamodb
     from whimbrel.lake.changes import export_changes
     from whimbrel.lake.export import export_full, prune
@@ -161,9 +164,15 @@ def make_export(
         certain = applied if limits.consistent else None  # another read may miss what was written just before it
         settings: dict[str, Any] = {"shared": shared, "stop": stop, "on_items": count}
         if shared and project.lake.export == "native" and method == "auto":
-            whole, recovery = kind == "full", project.lake.recovery
             made = make_by_dynamodb(
-                project.target, about, shared, full=whole, recovery=recovery, applied=applied, stop=stop, on_items=count
+                project,
+                about,
+                shared,
+                full=kind == "full",
+                or_last=or_last,
+                applied=applied,
+                stop=stop,
+                on_items=count,
             )
             limits = replace(limits, units=0.0)
         elif kind == "full":

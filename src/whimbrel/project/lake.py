@@ -47,6 +47,7 @@ class Lake:
     was read, of which ``cache_gb`` (10**9 bytes) at most are data sets.
 
     ``export`` is one of EXPORTERS. ``recovery``: a native export switches point-in-time recovery on where it is off.
+    ``bucket_owner`` is the account that has the bucket, "" for the table's own.
 
     ``database`` is where a catalog has the Iceberg tables: Glue, at ``glue_endpoint`` unless it is AWS's own, or a file
     in ``folder``. ``workgroup`` is Athena's, at ``athena_endpoint`` unless it is AWS's own.
@@ -57,6 +58,7 @@ class Lake:
     cache_gb: float = 20.0
     export: str = "scan"
     recovery: bool = False
+    bucket_owner: str = ""
     database: str = "whimbrel"
     glue_endpoint: str = ""
     workgroup: str = "whimbrel"
@@ -88,6 +90,7 @@ def read_lake(top: Section) -> Lake:
         cache_gb=section.number("cache_gb", default.cache_gb),
         export=section.one_of("export", EXPORTERS),
         recovery=section.flag("recovery", default.recovery),
+        bucket_owner=section.string("bucket_owner", default.bucket_owner),
         database=section.string("database", default.database),
         glue_endpoint=section.address("glue_endpoint"),
         workgroup=section.string("workgroup", default.workgroup),
@@ -106,6 +109,10 @@ def read_lake(top: Section) -> Lake:
     )
     if lake.export == "native" and store is None:
         section.fault("export", '"native" needs folder = "s3://BUCKET/PREFIX": DynamoDB exports into a bucket')
+    if lake.bucket_owner and lake.export != "native":
+        section.fault("bucket_owner", 'has no effect without export = "native"')
+    if lake.bucket_owner and not re.fullmatch("[0-9]{12}", lake.bucket_owner):
+        section.fault("bucket_owner", f"must be the 12 digits of an account, not {lake.bucket_owner!r}")
     if not _IN_A_CATALOG.fullmatch(lake.database):
         section.fault("database", _why_no_database(lake.database))
     section.finish()

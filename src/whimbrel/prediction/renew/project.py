@@ -22,7 +22,7 @@ from whimbrel.lake.table import ConvertResult, make_dataset, make_export, rule_f
 from whimbrel.prediction.engines import Tell, present_model, trained, update
 from whimbrel.prediction.model.model import Model, load_model, metrics_from
 from whimbrel.prediction.renew.places import model_file, renewal_folder, rows_judged, runs_of, sole, taken_in
-from whimbrel.prediction.renew.renew import ABORTED, FAILED, Result, Step, begun, one_step, renew
+from whimbrel.prediction.renew.renew import ABORTED, FAILED, Result, Step, new_run, one_step, renew
 from whimbrel.prediction.renew.shared import SharedRuns
 from whimbrel.prediction.train.project import read_dataset
 from whimbrel.project import Project, models_named, renewals_named
@@ -156,14 +156,14 @@ def renew_step(
         if run is None and (outcome := runs.ended_by(execution)):
             if outcome in (FAILED, ABORTED):
                 hint = "The record of its runs says why. The next execution begins with fresh data."
-                raise UserError(f"the renewal of this execution has {outcome}", place=f"renewal {model}", hint=hint)
+                raise UserError(f"this execution's renewal ended as {outcome}", place=f"renewal {model}", hint=hint)
             return Renewal(rule.model, rule.endpoint, outcome, {"outcome": outcome})
-        run = run or begun()
-        missing = [name for name in STEPS[: STEPS.index(step)] if name not in run["results"]]
+        results = run["results"] if run else {}
+        missing = [name for name in STEPS[: STEPS.index(step)] if name not in results]
         if missing:
             message = f"{missing[0]} is not done, which comes before {step}"
             raise UserError(message, place=f"renewal {model}", hint=f"Run it with: --step {missing[0]}")
-        line = one_step(runs, run, step, _steps(project, rule, stop, tell))
+        line = one_step(runs, run or new_run(runs), step, _steps(project, rule, stop, tell))
     return Renewal(rule.model, rule.endpoint, line["outcome"], line) if line else None
 
 
@@ -184,7 +184,8 @@ def _steps(project: Project, rule: RenewalRule, stop: threading.Event, tell: Tel
     dataset = rule_for(project, model_rule.dataset)
 
     def export(_: Mapping[str, Result]) -> Result:
-        return make_export(project, dataset.table, stop=stop).to_dict()
+        # A process that was killed before it saved this step has exported it a moment ago.
+        return make_export(project, dataset.table, or_last=True, stop=stop).to_dict()
 
     def convert(_: Mapping[str, Result]) -> Result:
         return converted(make_dataset(project, dataset.table, stop))

@@ -51,13 +51,19 @@ def renew(runs: Runs, steps: Mapping[str, Step], stop: threading.Event) -> Resul
     A gate that refuses ends the run: the present model stays. Raises what a step raises, and Stopped between two steps
     once ``stop`` is set.
     """
-    run = runs.unfinished() or begun()
+    run = runs.unfinished() or new_run(runs)
     for name in STEPS:
         if stop.is_set() and name not in run["results"]:
             raise Stopped("the renewal was stopped", place=name, hint="Start it again: it continues with this step.")
         if line := one_step(runs, run, name, steps):
             return line
     raise AssertionError("the last step ends the run")
+
+
+def new_run(runs: Runs) -> Result:
+    """A run that is saved before it does anything, so that whoever aborts it finds it."""
+    runs.save(run := begun())
+    return run
 
 
 def begun() -> Result:

@@ -50,19 +50,26 @@ class SharedRuns:
         return str(found["ended"]["outcome"]) if found.get("ended", {}).get("execution") == execution else ""
 
     def save(self, run: Result) -> None:
-        self._replace(run | ({"execution": self._execution} if self._execution else {}))
+        self._replace(run | self._whose())
 
     def end(self, line: Result) -> None:
-        """The order matters: the line, and then that there is no run."""
+        """The order matters: the line, and then that there is no run. Whoever aborts it leaves it its execution, which
+        is told so.
+        """
+        line = line | self._whose()
         began = line["began"].replace(":", "").replace("-", "")
         self._bucket.put_new(
             f"{self._home}/record/{began}-{line['run']}.json", _bytes(line)
         )  # once: a second is not put
-        self._replace({"ended": {"run": line["run"], "outcome": line["outcome"], "execution": self._execution}})
+        of = line.get("execution", "")
+        self._replace({"ended": {"run": line["run"], "outcome": line["outcome"], "execution": of}})
 
     def record(self) -> list[Result]:
         names = [name for name, _ in self._bucket.list(f"{self._home}/record/")]
         return [_read(self._bucket.get(name), self._bucket.url(name)) for name in names]
+
+    def _whose(self) -> Result:
+        return {"execution": self._execution} if self._execution else {}
 
     def _now(self) -> Result:
         data, self._version = self._bucket.read(f"{self._home}/run.json")

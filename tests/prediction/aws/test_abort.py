@@ -1,0 +1,39 @@
+"""`whimbrel renew --abort` while another machine is at any step of the renewal: nothing of it goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.prediction.aws.conftest import Project
+from tests.prediction.aws.test_renew import ALGORITHM, Machine, pin, records
+from whimbrel.prediction.renew import project as steps
+from whimbrel.prediction.renew.abort import abort
+from whimbrel.project import load_project
+
+
+@pytest.mark.parametrize(("step", "done_by"), [("export", "make_export"), ("convert", "make_dataset")])
+def test_an_execution_that_is_aborted_during_a_step_ends_there(
+    project: Project, monkeypatch: pytest.MonkeyPatch, step: str, done_by: str
+) -> None:
+    project.write(model=ALGORITHM)
+    project.put(0, 400)
+    pin(project)
+    real, other = getattr(steps, done_by), load_project(project.machine("other").folder / "whimbrel.toml")
+    aborted: list[Any] = []
+
+    def meanwhile(*given: Any, **named: Any) -> Any:
+        aborted.extend(abort(other, project.name, print))
+        return real(*given, **named)
+
+    monkeypatch.setattr(steps, done_by, meanwhile)
+    machine = Machine(project, "arn:aws:states:us-east-1:1:execution:renew:one")
+    assert machine.run() == "Failed"
+    assert machine.visited[-3:] == [step.capitalize(), "Tell", "Failed"]
+    assert [each.step for each in aborted] == [step], "the later tries of the step do nothing"
+    assert project.jobs() == []
+    [line] = records(project)
+    assert (line["outcome"], line["execution"]) == ("aborted", machine.execution)
+    monkeypatch.undo()
+    assert Machine(project, "arn:two").run() == "Update", "the next one begins"
