@@ -57,11 +57,13 @@ _TOLD = {  # what was given, and is told again as it was
 class Settings:
     """What ``StandIn.Set`` changes. ``throttle``: by operation, how many of the next calls; ``lost``: how many are
     done and not answered. ``lag``: for how many seconds a list lacks what is new. ``refuse``: by operation, code.
+    ``unseen``: by operation, how many of the next calls do not see what was done a moment ago.
     """
 
     throttle: dict[str, int] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
     refuse: dict[str, str] = field(default_factory=dict)
+    unseen: dict[str, int] = field(default_factory=dict)
     lag: float = 0.0
     alarm: str = ""  # the name of one that rings
     fail_jobs: str = ""  # why every job fails
@@ -162,7 +164,7 @@ class StandIn:
     def __init__(self, control: Control, objects: Objects, settings: Settings) -> None:
         self._control, self._objects, self._settings = control, objects, settings
         self._given: dict[tuple[str, str], Values] = {}
-        self._made: dict[str, float] = {}
+        self._shown: dict[str, Values] = {}  # each endpoint, as it was described last
         self.calls: list[tuple[str, str, Values]] = []
 
     async def do(self, service: str, operation: str, given: Values) -> Values:
@@ -173,12 +175,25 @@ class StandIn:
         if faults := request_faults(name, operation, given):
             raise RequestRefused("; ".join(faults), code="ValidationException")
         self._fault(operation)
-        answer = await self._done(service, operation, given)
+        answer = await self._now_or_before(service, operation, given)
         if faults := answer_faults(name, operation, answer):
             raise RuntimeError(f"the stand-in's answer to {operation} is not SageMaker's: {'; '.join(faults)}")
         if self._settings.lost.get(operation, 0) > 0:
             self._settings.lost[operation] -= 1
             raise RequestRefused("the answer was lost", code="ThrottlingException")
+        return answer
+
+    async def _now_or_before(self, service: str, operation: str, given: Values) -> Values:
+        """Reads of SageMaker may be of a moment ago: its guide says so of CreateEndpoint."""
+        name = str(given.get("EndpointName", ""))
+        if self._settings.unseen.get(operation, 0) > 0:
+            self._settings.unseen[operation] -= 1
+            if operation == "DescribeEndpoint" and name in self._shown:
+                return self._shown[name]
+            raise RequestRefused("Could not find what it names.", code="ValidationException")
+        answer = await self._done(service, operation, given)
+        if operation == "DescribeEndpoint":
+            self._shown[name] = answer
         return answer
 
     async def close(self) -> None:

@@ -80,6 +80,43 @@ def test_a_serverless_endpoint_has_no_shifting_and_no_capture(tmp_path: Path) ->
             THERE + ENDPOINT + 'serverless_mb = 1024\nalarms = ["a"]\n',
             "alarms: is not possible with serverless",
         ),
+        (
+            THERE + MODEL + 'learner = "linear-learner"\nspot = true\nmax_wait = 7200\n',
+            "max_wait: is 3600 at most for linear-learner, which makes no checkpoints, not 7200",
+        ),
+        (
+            THERE + MODEL + 'learner = "linear-learner"\nhyperparameters = { loss = "hinge_loss" }\n',
+            "hyperparameters.loss: is whimbrel's own",
+        ),
+        (
+            THERE + MODEL + f'learner = "linear-learner"\nhyperparameters = {{ l1 = "{"1" * 2501}" }}\n',
+            "hyperparameters.l1: must be one line of 2,500 characters at most",
+        ),
+        (
+            THERE + MODEL + f"exclude = {[f'attribute_{number}' for number in range(200)]}\n",
+            "model m: exclude: is longer than the 2,500 characters",
+        ),
+        (THERE + ENDPOINT + "wait = 3601\n", "wait: must be 3600 or less, not 3601"),
+        (THERE + ENDPOINT + "bake = 4000\n", "bake: must be 3600 or less, not 4000"),
+        (THERE + ENDPOINT + f"alarms = {[f'a{n}' for n in range(11)]}\n", "alarms: must be 10 names at most"),
+        (THERE + ENDPOINT + 'alarms = [" "]\n', "alarms: must be 10 names at most, each of 1 to 255"),
+        (THERE + ENDPOINT + "serverless_mb = 1024\nconcurrency = 201\n", "concurrency: must be 200 or less"),
+        (
+            THERE + ENDPOINT + 'instance = "ml.t2.medium"\nmax_instances = 2\n',
+            "max_instances: is not possible with ml.t2.medium",
+        ),
+        (
+            THERE + 'subnets = ["subnet-1"]\nsecurity_groups = ["sg-1"]\n' + ENDPOINT + "serverless_mb = 1024\n",
+            "endpoint m: serverless_mb: is not possible with sagemaker.subnets",
+        ),
+        (
+            THERE + f"subnets = {[f'subnet-{n}' for n in range(17)]}\nsecurity_groups = ['sg-1']\n" + MODEL,
+            "subnets: must be 16 at most, not 17",
+        ),
+        (THERE + 'subnets = ["a b"]\nsecurity_groups = ["sg-1"]\n' + MODEL, "subnets: must be the ids of subnets"),
+        (THERE + 'tags = { "aws:a" = "1" }\n' + MODEL, "tags.aws:a: must be 128 characters at most"),
+        (THERE + 'tags = { a = "1;2" }\n' + MODEL, "tags.a: must be 128 characters at most"),
+        (LAKE.replace("shop", "s" * 401) + SETTINGS + MODEL, "the prefix of up to 400 letters"),
     ],
 )
 def test_what_would_have_no_effect_or_be_refused_is_named(tmp_path: Path, text: str, said: str) -> None:

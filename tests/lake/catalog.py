@@ -23,12 +23,13 @@ from sqlglot import exp
 
 from tests.lake.iceberg_judge import Judged
 from tests.lake.machines import Bucketed
-from tests.lake.recovery import Refusal, check_shape
+from tests.lake.recovery import Refusal, check_request, check_shape
 
 MODELS = {
     "AWSGlue": botocore.session.get_session().get_service_model("glue"),
     "AmazonAthena": botocore.session.get_session().get_service_model("athena"),
 }
+NAMES_OF = {"AWSGlue": "glue", "AmazonAthena": "athena"}
 # Functions of Athena, as DuckDB has them.
 MACROS = """
 CREATE MACRO element_at(list, place) AS list_extract(list, place);
@@ -80,7 +81,7 @@ class Catalog:
 
     def answer(self, service: str, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         model = MODELS[service].operation_model(operation)
-        check_shape(request, model.input_shape)
+        check_request(NAMES_OF[service], operation, request)
         self.counts[f"{'glue' if service == 'AWSGlue' else 'athena'}:{operation}"] += 1
         if codes := self.refused.get(operation):
             code = codes.pop(0)

@@ -24,6 +24,7 @@ import botocore.session
 from botocore.validate import ParamValidator
 
 from demo.servers import Ministack
+from demo.service_model import request_faults
 from tests.lake.helper import change, full, write_export
 
 MODEL = botocore.session.get_session().get_service_model("dynamodb")
@@ -86,7 +87,7 @@ class Recovery:
         with self._lock:
             self.counts[operation] += 1
             model = MODEL.operation_model(operation)
-            check_shape(request, model.input_shape)
+            check_request("dynamodb", operation, request)
             if codes := self.refused.get(operation):
                 raise Refusal(codes.pop(0), "as the test says")
             name = re.sub("(?<!^)(?=[A-Z])", "_", operation).lower()
@@ -233,6 +234,12 @@ def _iso(moment: datetime) -> str:
 def _shown(export: dict[str, Any]) -> dict[str, Any]:
     hidden = ("request", "times", "looks", "unseen")
     return {name: value for name, value in export.items() if name not in hidden}
+
+
+def check_request(service: str, operation: str, request: dict[str, Any]) -> None:
+    """Against the model, with its limits, which botocore leaves to the service."""
+    faults = request_faults(service, operation, request)
+    assert not faults, "; ".join(faults)
 
 
 def check_shape(value: dict[str, Any], shape: Any) -> None:

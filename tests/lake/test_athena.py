@@ -203,6 +203,16 @@ def test_an_address_where_nobody_has_ever_answered_is_soon_named(lake: Lake, tmp
         whimbrel.query("SELECT 1", project=project, engine="athena")
 
 
+def test_a_statement_that_is_longer_than_athena_takes_is_refused_before_it_is_asked(lake: Lake) -> None:
+    before = lake.catalog.counts["athena:StartQueryExecution"]
+    with pytest.raises(UserError, match="bytes as Athena is asked, which takes 262,144"):
+        lake.ask(
+            f"SELECT count(*) AS n FROM odd WHERE pk IN ({', '.join(repr('é' * 99) for _ in range(1_400))})",
+            engine="athena",
+        )
+    assert lake.catalog.counts["athena:StartQueryExecution"] == before
+
+
 def test_a_query_that_fails_says_why(lake: Lake) -> None:
     lake.catalog.outcome = "EXCEEDED_LIMIT: Bytes scanned limit was exceeded"
     with pytest.raises(UserError, match="Bytes scanned limit was exceeded"):
@@ -304,6 +314,14 @@ def test_a_kill_leaves_what_the_next_run_brings_up(lake: Lake, steps: Iterable[i
         judged = lake.catalog.judged("odd")
         assert judged.current() == _versions(lake, "odd")[-1]["id"]
         assert judged.by_data_set()[judged.current()] == lake.ask("SELECT * FROM odd ORDER BY pk").to_pylist()
+    lake.load("odd", ODD)
+
+
+@pytest.mark.parametrize("name", ["a" * 256, "two\nlines"])
+def test_a_column_whose_name_glue_does_not_take_is_named(lake: Lake, tmp_path: Path, name: str) -> None:
+    file = write_lines(tmp_path / "odd.json", [compact({"Item": {"pk": {"S": "a"}, name: {"S": "x"}}})])
+    said = lake.machine.run("convert", "odd", "--from", str(file), code=2)
+    assert "Glue takes names of 255 characters at most, all printable" in said
     lake.load("odd", ODD)
 
 

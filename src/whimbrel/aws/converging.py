@@ -104,7 +104,7 @@ def resources(project: Project, attached: dict[str, list[Resource]]) -> dict[str
         "ConvergeRole": _mounting(role("ecs-tasks", attached["converge"])),
         "ConvergePullRole": _pulling(role("ecs-tasks", []), passwords(project)),
         "ConvergeTask": _task(passwords(project)),
-        "ConvergeScheduleRole": _starting(role("scheduler", [])),
+        "ConvergeScheduleRole": _starting(tasks.schedule_role()),
         "ConvergeSchedule": _schedule(),
     }
 

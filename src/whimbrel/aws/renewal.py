@@ -206,7 +206,7 @@ def _starting() -> Resource:
         "Action": ["states:StartExecution"],
         "Resource": [ref("RenewMachine")],
     }
-    return with_policy(role("scheduler", []), "start", allowed)
+    return with_policy(tasks.schedule_role(), "start", allowed)
 
 
 def _schedule(rule: RenewalRule) -> Resource:

@@ -4,7 +4,7 @@ folder and /tmp.
 
 from __future__ import annotations
 
-from whimbrel.aws.forms import Resource, arn, either, ref, replaceable, sub
+from whimbrel.aws.forms import Resource, arn, either, ref, replaceable, role, sub
 
 CONTAINER, STATE = "whimbrel", "state"
 FOLDER = "/var/lib/whimbrel"  # where the image may write
@@ -46,14 +46,14 @@ def container(image: str, group: str, prefix: str, more: Resource) -> Resource:
     }
 
 
-def task(megabytes: str, role: str, pull_role: str, container: Resource, more: Resource) -> Resource:
+def task(megabytes: str, own_role: str, pull_role: str, container: Resource, more: Resource) -> Resource:
     """``more`` has at least its family and its volumes, of which one is STATE and one is "tmp"."""
     properties = {
         "RequiresCompatibilities": ["FARGATE"],
         "NetworkMode": "awsvpc",
         "Cpu": "1024",
         "Memory": ref(megabytes),
-        "TaskRoleArn": arn(role),
+        "TaskRoleArn": arn(own_role),
         "ExecutionRoleArn": arn(pull_role),
         "ContainerDefinitions": [container],
         **more,
@@ -70,6 +70,11 @@ def passes(*roles: str) -> Resource:
         "Resource": [arn(each) for each in roles],
         "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
     }
+
+
+def schedule_role() -> Resource:
+    """By which EventBridge reads what it hands to a target, where a key encrypts that."""
+    return role("scheduler", [either("HasKey", ref("KeyPolicy"))])
 
 
 def schedule(expression: Resource | str, target: Resource, more: Resource | None = None) -> Resource:

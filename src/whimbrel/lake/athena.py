@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FIRST_LOOK, LONGEST_PAUSE = 0.2, 5.0  # seconds between two looks at a query that is under way
 PATIENCE = 600.0  # seconds for which Athena may not answer, once it has
+MOST_BYTES = 262_144  # of a statement
 _CATALOG = "AwsDataCatalog"
 _WHOLE = ("tinyint", "smallint", "integer", "int", "bigint")
 _DOUBLE, _TEXT = ("double", "float", "real"), ("varchar", "string", "char")
@@ -77,6 +78,9 @@ class Athena:
             raise UserError("the workgroup has no limit of what a query may scan", place=self._workgroup, hint=hint)
 
     def _start(self, statement: str) -> str:
+        if (size := len(statement.encode())) > MOST_BYTES:
+            message = f"the statement has {size:,} bytes as Athena is asked, which takes {MOST_BYTES:,}"
+            raise UserError(message, place="--engine athena", hint="Ask in several statements.")
         started = self._call(
             "start_query_execution",
             QueryString=statement,

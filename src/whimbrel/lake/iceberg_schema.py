@@ -20,18 +20,26 @@ _PLAIN = {
     "bool": types.BooleanType(),
 }
 Shape = tuple[Any, ...]
+MOST_NAME = 255  # characters
+_HINT = "Leave one of the attributes out with `exclude` in its [[dataset]]."
 
 
 def schema_of(manifest: Manifest) -> Schema:
-    """Raises UserError where Iceberg cannot tell two columns apart: it calls the field ``a`` of ``m`` ``m.a``."""
+    """Raises UserError where Iceberg cannot tell two columns apart: it calls the field ``a`` of ``m`` ``m.a``. And for
+    a name that Glue does not take.
+    """
     ids = count(1)
+    for each in manifest.schema:
+        if len(each.name) > MOST_NAME or not each.name.isprintable():
+            said = f"Glue takes names of {MOST_NAME} characters at most, all printable"
+            message = f"an Iceberg table cannot have the column {each.name[:40]!r}: {said}"
+            raise UserError(message, place=manifest.name, hint=_HINT)
     fields = [_field(each.name, parse_type(each.type), ids) for each in manifest.schema]
     try:
         schema = Schema(*fields)
         _ = schema._name_to_id
     except ValueError as error:
-        hint = "Leave one of the attributes out with `exclude` in its [[dataset]]."
-        raise UserError(f"Iceberg cannot have these columns: {error}", place=manifest.name, hint=hint) from error
+        raise UserError(f"Iceberg cannot have these columns: {error}", place=manifest.name, hint=_HINT) from error
     return schema
 
 

@@ -102,10 +102,10 @@ def captured_calls(project: Project, rule: EndpointRule) -> tuple[Path, str]:
     """
     if rule.hosting is None:
         return Path(rule.capture_folder) / rule.name, ""
-    from whimbrel.prediction.aws.endpoint import captured
+    from whimbrel.prediction.aws.captured_calls import captured
 
     folder = project.state / "captured"
-    return folder / rule.name, f"{captured(project, rule.name, folder):%Y-%m-%dT%H:%M:%SZ}"
+    return folder / rule.name, f"{captured(project, rule, folder):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _hosted(project: Project) -> list[EndpointRule]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from whimbrel.project.sagemaker import NAME, Hosting, read_hosting
+from whimbrel.project.sagemaker import MOST_SHIFT, NAME, Hosting, read_hosting
 from whimbrel.project.section import Section
 
 UNKNOWN = ("count", "refuse")
@@ -112,6 +112,9 @@ def _read_endpoint(section: Section) -> EndpointRule:
         for key, found in (("name", rule.name), ("variant", rule.variant)):
             if not NAME.fullmatch(found):
                 section.fault(key, f"must be letters, digits and hyphens for SageMaker, 63 at most, not {found!r}")
+        for key, seconds in (("wait", rule.wait), ("bake", rule.bake)):
+            if seconds > MOST_SHIFT:
+                section.fault(key, f"must be {MOST_SHIFT} or less, not {seconds}")
     if rule.hosting and rule.hosting.serverless_mb:
         rule = replace(rule, traffic="ALL_AT_ONCE", capture_percent=0)
     if rule.capture_percent > 100:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,6 +12,7 @@ from whimbrel.project.renew import RenewalRule, read_renewals
 from whimbrel.project.sagemaker import (
     ENGINES,
     LINEAR_LEARNER,
+    MOST_TEXT,
     SageMaker,
     TrainingMachine,
     read_sagemaker,
@@ -126,7 +129,22 @@ def sagemaker_faults(predict: Predict, in_s3: bool) -> list[str]:
     own = any(rule.hosting for rule in predict.endpoints) or any(
         rule.training and rule.learner != LINEAR_LEARNER for rule in predict.models
     )
-    return [*faults, *([] if there.image or not own else ["sagemaker.image: is missing: whimbrel's container"])]
+    if own and not there.image:
+        faults.append("sagemaker.image: is missing: whimbrel's container")
+    return [*faults, *_refused_together(predict, there)]
+
+
+def _refused_together(predict: Predict, there: SageMaker) -> Iterator[str]:
+    """What SageMaker refuses of parts that are each possible."""
+    for endpoint in predict.endpoints:
+        if endpoint.hosting and endpoint.hosting.serverless_mb and there.subnets:
+            yield f"endpoint {endpoint.name}: serverless_mb: is not possible with sagemaker.subnets"
+    for model in predict.models:
+        if model.training and model.learner != LINEAR_LEARNER:
+            for key, value in model.settings().items():
+                if len(json.dumps(value)) > MOST_TEXT:
+                    said = f"is longer than the {MOST_TEXT:,} characters in which SageMaker hands a setting to a job"
+                    yield f"model {model.name}: {key}: {said}"
 
 
 def read_model(section: Section) -> ModelRule:

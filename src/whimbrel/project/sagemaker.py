@@ -11,6 +11,16 @@ ENGINES = ("local", "sagemaker")
 LINEAR_LEARNER = "linear-learner"  # SageMaker's own algorithm, as a learner
 SERVERLESS_MB = (1024, 2048, 3072, 4096, 5120, 6144)
 MOST_SECONDS = 28 * 24 * 3600  # that SageMaker lets a training job run
+# What SageMaker takes at most, by botocore's model of it and its guide.
+BUILT_IN_WAIT = 3600  # seconds of a spot job of an algorithm that makes no checkpoints, as linear-learner
+MOST_SHIFT = 3600  # seconds between two steps of an update, and of its baking
+MOST_TEXT = 2500  # characters of a hyperparameter
+_MOST_HYPERPARAMETERS = 80  # of a hundred; the rest are whimbrel's
+_MOST_CONCURRENCY, _MOST_ALARMS, _MOST_SUBNETS, _MOST_GROUPS, _MOST_TAGS = 200, 10, 16, 5, 49
+# Another value than whimbrel's, and the artifact could not be read.
+_OURS = ("predictor_type", "feature_dim", "loss", "normalize_data", "num_classes", "use_bias")
+_TAG = re.compile(r"[\w\s.:/=+@-]*")
+_NETWORK = re.compile("[-0-9a-zA-Z]{1,32}")
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _ROLE = re.compile(r"arn:[a-z-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+")
 _IMAGE = re.compile(r"[\w./:@-]{1,255}")
@@ -96,6 +106,8 @@ def read_sagemaker(top: Section) -> SageMaker | None:
             section.fault(name, f"must be {said}, not {value!r}")
     if read.image.endswith(":latest"):
         section.fault("image", "is :latest, which changes under a run; name a version or a digest")
+    _check_network(section, read)
+    _check_tags(section, read.tags)
     if bool(read.subnets) != bool(read.security_groups):
         section.fault("subnets", "needs security_groups too, and they need subnets")
     section.finish()
@@ -124,7 +136,43 @@ def read_training(section: Section, engine: str, learner: str) -> TrainingMachin
         section.fault("max_wait", f"must be {read.longest} or more, as max_runtime is, not {read.longest_wait}")
     if read.hyperparameters and learner != LINEAR_LEARNER:
         section.fault("hyperparameters", f'has no effect without learner = "{LINEAR_LEARNER}"')
+    if read.spot and learner == LINEAR_LEARNER and read.longest_wait > BUILT_IN_WAIT:
+        hint = f"is {BUILT_IN_WAIT} at most for {LINEAR_LEARNER}, which makes no checkpoints"
+        section.fault("max_wait", f"{hint}, not {read.longest_wait}")
+    _check_hyperparameters(section, read.hyperparameters)
     return read
+
+
+def _check_hyperparameters(section: Section, given: dict[str, str]) -> None:
+    for name, value in given.items():
+        if name in _OURS:
+            section.fault(f"hyperparameters.{name}", "is whimbrel's own: the model could not be read")
+        if len(value) > MOST_TEXT or len(name) > 256 or "\n" in value:
+            section.fault(f"hyperparameters.{name[:40]}", f"must be one line of {MOST_TEXT:,} characters at most")
+    if len(given) > _MOST_HYPERPARAMETERS:
+        section.fault("hyperparameters", f"must be {_MOST_HYPERPARAMETERS} at most, not {len(given)}")
+
+
+def _check_network(section: Section, read: SageMaker) -> None:
+    for name, given, most in (
+        ("subnets", read.subnets, _MOST_SUBNETS),
+        ("security_groups", read.security_groups, _MOST_GROUPS),
+    ):
+        if len(given) > most:
+            section.fault(name, f"must be {most} at most, not {len(given)}")
+        for each in given:
+            if not _NETWORK.fullmatch(each):
+                section.fault(name, f"must be the ids of {name.replace('_', ' ')}, not {each!r}")
+
+
+def _check_tags(section: Section, tags: dict[str, str]) -> None:
+    for key, value in tags.items():
+        fits = 0 < len(key) <= 128 and len(value) <= 256 and _TAG.fullmatch(key + value)
+        if not fits or key.lower().startswith("aws:"):
+            said = "must be 128 characters at most, its value 256, of letters, digits, spaces and _.:/=+-@"
+            section.fault(f"tags.{key[:40]}", f"{said}; aws: is kept for AWS")
+    if len(tags) > _MOST_TAGS:
+        section.fault("tags", f"must be {_MOST_TAGS} at most, not {len(tags)}")
 
 
 def read_hosting(section: Section) -> Hosting | None:
@@ -145,6 +193,7 @@ def read_hosting(section: Section) -> Hosting | None:
     )
     if read.most_instances and read.most_instances < read.instances:
         section.fault("max_instances", f"must be {read.instances} or more, as instances is, not {read.most_instances}")
+    _check_hosting(section, read)
     if read.serverless_mb:
         if read.serverless_mb not in SERVERLESS_MB:
             section.fault("serverless_mb", f"must be one of {', '.join(map(str, SERVERLESS_MB))}")
@@ -153,6 +202,15 @@ def read_hosting(section: Section) -> Hosting | None:
             if section.has(name):
                 section.fault(name, "is not possible with serverless_mb")
     return read
+
+
+def _check_hosting(section: Section, read: Hosting) -> None:
+    if read.concurrency > _MOST_CONCURRENCY:
+        section.fault("concurrency", f"must be {_MOST_CONCURRENCY} or less, not {read.concurrency}")
+    if len(read.alarms) > _MOST_ALARMS or not all(each.strip() and len(each) <= 255 for each in read.alarms):
+        section.fault("alarms", f"must be {_MOST_ALARMS} names at most, each of 1 to 255 characters")
+    if read.most_instances and read.instance.startswith("ml.t2."):
+        section.fault("max_instances", f"is not possible with {read.instance}, which SageMaker does not scale")
 
 
 def _on_sagemaker(section: Section, engine: str, names: tuple[str, ...]) -> bool:

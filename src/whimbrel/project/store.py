@@ -10,7 +10,8 @@ from whimbrel.project.section import Section
 LOADERS = ("process", "import", "spark")
 SCHEME = "s3://"
 CHUNK_ROWS_STORED = 40_000  # by default, of a chunk whose file is an object: two puts cost as much CPU as 2,000 rows
-_MUST_BE = "must be s3://BUCKET/PREFIX, the prefix of letters, digits and -_./="
+MOST_PREFIX = 400  # characters: names below it have up to 500, and a key of S3 1,024
+_MUST_BE = f"must be s3://BUCKET/PREFIX, the prefix of up to {MOST_PREFIX} letters, digits and -_./="
 _OF_TABLES = ("s3tables", "--table-s3")
 _OF_FOLDERS = "--x-s3"  # S3 Express
 
@@ -60,7 +61,7 @@ def store_of(url: str, endpoint: str) -> Store | None:
     if is_of_tables(url) or _OF_FOLDERS in url:
         return None
     found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/([\w.=-]+(?:/[\w.=-]+)*)/?", url, re.ASCII)
-    if not found or any(part in (".", "..") for part in found[2].split("/")):
+    if not found or len(found[2]) > MOST_PREFIX or any(part in (".", "..") for part in found[2].split("/")):
         return None
     return Store(found[1], found[2], endpoint)
 

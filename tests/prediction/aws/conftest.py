@@ -187,7 +187,8 @@ def project(tmp_path: Path, ministack: Ministack, sagemaker: SageMaker) -> Itera
     folder = tmp_path / "one"
     folder.mkdir()
     yield Project(folder, ministack, sagemaker)
-    sagemaker.change(throttle={}, lost={}, refuse={}, lag=0.0, alarm="", fail_jobs="", fail_endpoints="", job_seconds=0)
+    sagemaker.change(throttle={}, lost={}, refuse={}, unseen={}, lag=0.0)
+    sagemaker.change(alarm="", fail_jobs="", fail_endpoints="", job_seconds=0)
 
 
 @pytest.fixture

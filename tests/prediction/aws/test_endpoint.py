@@ -266,6 +266,34 @@ def test_a_serverless_endpoint_has_no_machines_and_no_shifting(project: Project,
     assert "DeploymentConfig" not in project.sagemaker.calls("UpdateEndpoint")[-1]
 
 
+def test_an_endpoint_with_machines_is_not_made_serverless(project: Project, model_at: ModelAt) -> None:
+    """SageMaker refuses that; the other way round it is possible."""
+    update(project, model_at("v1"))
+    project.write(hosting="serverless_mb = 2048\n")
+    said = update(project, model_at("v2"), 2)
+    assert said["message"] == "it has machines, and SageMaker makes no such endpoint serverless"
+    assert project.endpoint not in [each["EndpointName"] for each in project.sagemaker.calls("UpdateEndpoint")]
+
+
+@pytest.mark.parametrize("created", [True, False])
+def test_what_sagemaker_does_not_see_yet_is_asked_for_again(project: Project, model_at: ModelAt, created: bool) -> None:
+    """Its guide says so of a configuration that was made a moment ago. The endpoint may be shown late, too."""
+    project.write(hosting='traffic = "CANARY"\nwait = 1\n')
+    if created:
+        update(project, model_at("v0"))
+    once = dict.fromkeys(("CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint"), 1)
+    project.sagemaker.change(unseen={**once, "DescribeEndpoint": 3})
+    assert update(project, model_at("v1", intercept=2.0))["live"] is True
+
+
+def test_a_request_that_is_wrong_is_said_after_some_tries(project: Project, model_at: ModelAt) -> None:
+    project.sagemaker.change(refuse={"CreateEndpoint": "ValidationException"})
+    said = update(project, model_at("v1"), 3)
+    assert "CreateEndpoint is refused" in said["message"]
+    asked = [each for each in project.sagemaker.calls("CreateEndpoint") if each["EndpointName"] == project.endpoint]
+    assert len(asked) == 5
+
+
 def test_a_shadow_gets_the_newest_version_of_its_model(project: Project, model_at: ModelAt) -> None:
     project.write(hosting=AT_ONCE + 'shadow = "bank"\n')
     folder = project.folder / ".whimbrel" / "models" / "bank" / "v9"
@@ -284,6 +312,19 @@ def test_drift_reads_the_calls_that_sagemaker_captured(project: Project, model_a
     wait_for(lambda: len(project.bucket.names(f"captured/{project.endpoint}")) > 0)
     found = wait_for(lambda: (moved := project.run("drift"))["rows"] == 3 and moved, 20)
     assert found["version"] == "v1"
+
+
+def test_drift_leaves_out_what_a_shadow_answered(project: Project, model_at: ModelAt) -> None:
+    """It captures the same calls. And the last line of an object counts, also where nothing ends it."""
+    project.write(hosting=AT_ONCE + "capture_percent = 100\n")
+    update(project, model_at("v1"))
+    score(project)
+    [name] = wait_for(lambda: project.bucket.names(f"captured/{project.endpoint}"))
+    line = project.bucket.get(name).splitlines()[0]
+    late = name.replace(".jsonl", "-late.jsonl")
+    project.bucket.put(late, line + b"\n" + line)
+    project.bucket.put(late.replace("/AllTraffic/", "/Shadow/"), line + b"\n")
+    assert project.run("drift")["rows"] == 3
 
 
 def test_weights_are_shifted_live(project: Project, model_at: ModelAt) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.csv
@@ -11,6 +12,8 @@ import pytest
 
 from tests.prediction.aws.conftest import Project
 from tests.prediction.serve.conftest import wait_for
+from whimbrel.prediction.aws import training_job
+from whimbrel.prediction.aws.client import Client
 from whimbrel.prediction.model.model import load_model
 from whimbrel.prediction.train.train import scored
 from whimbrel.project import load_project
@@ -154,6 +157,25 @@ def test_a_job_that_aws_ended_is_no_fault_of_the_data(project: Project) -> None:
     project.sagemaker.change(fail_jobs="")
     project.run("train", "--data", str(project.rows()))
     assert sorted(project.listed().values()) == ["Completed", "Failed"]
+
+
+@pytest.mark.parametrize(
+    ("secondary", "error", "hint"),
+    [("MaxRuntimeExceeded", "TrainingError", "max_runtime"), ("MaxWaitTimeExceeded", "WorkerLost", "Its log is")],
+)
+def test_a_job_that_took_too_long_is_not_tried_again_as_it_is(
+    project: Project, monkeypatch: pytest.MonkeyPatch, secondary: str, error: str, hint: str
+) -> None:
+    """One that waited too long for its machine may have more luck."""
+    project.write(model=ALGORITHM)
+    real = training_job.describe
+
+    def described(client: Client, name: str) -> dict[str, Any]:
+        return real(client, name) | {"TrainingJobStatus": "Stopped", "SecondaryStatus": secondary}
+
+    monkeypatch.setattr(training_job, "describe", described)
+    said = project.run("train", "--data", str(project.rows()), code=2 if error == "TrainingError" else 3)
+    assert (said["error"], hint in said["hint"]) == (error, True)
 
 
 def test_what_may_not_be_asked_is_named(project: Project) -> None:

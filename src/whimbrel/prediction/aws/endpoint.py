@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -20,7 +20,6 @@ from typing import Any
 
 import orjson
 
-from whimbrel.durable import replace_file
 from whimbrel.errors import RequestRefused, StateError, UserError
 from whimbrel.prediction.aws.client import Client, as_name, client_of, said, tags
 from whimbrel.prediction.aws.places import CAPTURED, REPORT, bucket, entered, kept, name_of
@@ -38,6 +37,7 @@ LONGEST = 4 * 3600.0  # seconds that an update may take
 IN_SERVICE, FAILED = "InService", "Failed"
 _BUSY = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
 _NOT_THERE = frozenset({"ValidationException", "ResourceNotFound", "ResourceNotFoundException"})
+_LOOKS_AGAIN = (1, 2, 4, 8)  # times FIRST_LOOK: at what was made a moment ago, which SageMaker may not see yet
 _TRIES = 5  # at an endpoint that others change meanwhile
 _SCALED = "sagemaker:variant:DesiredInstanceCount"
 
@@ -188,19 +188,54 @@ class _Update:
         """One call. Refused, it is of no consequence: somebody else was faster, and the next look says with what."""
         request: dict[str, Any] = {"EndpointName": self._rule.name, "EndpointConfigName": config}
         self._check_variant(now)
-        try:
-            if now is None:
-                self._client.ask("create_endpoint", self._place, **request, Tags=tags(self._client.settings))
-            else:
-                self._client.ask("update_endpoint", self._place, **request, **self._deployment(), **self._retained())
-            self._asked = True
-        except RequestRefused as error:
+        if now is None:
+            operation, more = "create_endpoint", {"Tags": tags(self._client.settings)}
+        else:
+            operation, more = "update_endpoint", {**self._deployment(), **self._retained()}
+
+        def known() -> bool:
             there = found(self._client, self._rule.name)
-            if error.code != "ValidationException" or there is None or not self._was_faster(now, there, config):
-                raise
+            return there is not None and self._was_faster(now, there, config)
+
+        if self._asked_for(operation, self._place, {**request, **more}, known):
+            self._asked = True
+            self._await_seen(now)
+
+    def _asked_for(self, operation: str, place: str, request: dict[str, Any], known: Callable[[], bool]) -> bool:
+        """Whether the call was accepted. Where it is refused although it may be right, and it is not ``known`` why, it
+        is made again a few times: SageMaker may not see yet what it names, and was made a moment ago.
+        """
+        for times in (*_LOOKS_AGAIN, 0):
+            try:
+                self._client.ask(operation, place, **request)
+                return True
+            except RequestRefused as error:
+                if error.code != "ValidationException":
+                    raise
+                if known():
+                    return False
+                if not times:
+                    raise
+            self._client.wait(times * FIRST_LOOK, place)
+        raise AssertionError("the last try returns or raises")
+
+    def _await_seen(self, before: HostedEndpoint | None) -> None:
+        """Until the endpoint is shown as it is since our change of it. What is shown then counts."""
+        for times in _LOOKS_AGAIN:
+            if found(self._client, self._rule.name) != before:
+                return
+            self._client.wait(times * FIRST_LOOK, self._place)
 
     def _check_variant(self, now: HostedEndpoint | None) -> None:
-        """Raises UserError where the endpoint has other variants: SageMaker shifts calls between those of one name."""
+        """Raises UserError where the endpoint has other variants: SageMaker shifts calls between those of one name; or
+        where it has machines and is to have none.
+        """
+        if now and self._hosting.serverless_mb:
+            config = self._client.ask("describe_endpoint_config", self._place, EndpointConfigName=now.config)
+            if not said(config, self._place, "ProductionVariants")[0].get("ServerlessConfig"):
+                hint = "Give the serverless endpoint another name, and delete this one when nobody asks it any more."
+                message = "it has machines, and SageMaker makes no such endpoint serverless"
+                raise UserError(message, place=self._place, hint=hint)
         names = ", ".join(each["VariantName"] for each in now.variants) if now else self._rule.variant
         if names != self._rule.variant:
             hint = f"Set variant in [[endpoint]] to its name, or give the endpoint another name than {self._rule.name}."
@@ -300,15 +335,13 @@ class _Update:
     def _made(self, what: str, name: str, named: dict[str, str], request: dict[str, Any]) -> str:
         """``name``, once there is such a thing; one that is there already is the same, as its name says."""
         place = f"{what.replace('_', ' ')} {name}"
-        try:
-            self._client.ask(f"create_{what}", place, **named, **request)
-        except RequestRefused as error:
-            if error.code != "ValidationException":
-                raise
-            try:
-                self._client.ask(f"describe_{what}", place, **named)
-            except RequestRefused:
-                raise error from None  # it is not there: the request itself was wrong
+
+        def known() -> bool:
+            with suppress(RequestRefused):
+                return bool(self._client.ask(f"describe_{what}", place, **named))
+            return False
+
+        self._asked_for(f"create_{what}", place, {**named, **request}, known)
         return name
 
     def _name(self, version: str, request: dict[str, Any]) -> str:
@@ -352,16 +385,3 @@ class _Update:
             hint = f"Train it: whimbrel train --model {self._hosting.shadow}"
             raise UserError(f"the shadow's model {self._hosting.shadow!r} has no version", place=self._place, hint=hint)
         return file
-
-
-def captured(project: Project, name: str, folder: Path) -> datetime:
-    """Copy the calls that the endpoint has captured into ``folder``; since when its present model answers."""
-    there, begin = bucket(project), f"{CAPTURED}/{name}/"
-    for object_, size in there.list(begin):
-        path = folder / object_.removeprefix(f"{CAPTURED}/")
-        if not path.exists() or path.stat().st_size != size:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with there.open(object_) as file:
-                replace_file(path, file.read())
-    with closing(client_of(project)) as client:
-        return described(client, name).modified

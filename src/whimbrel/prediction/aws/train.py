@@ -38,6 +38,7 @@ from whimbrel.project.sagemaker import LINEAR_LEARNER
 Channels = Mapping[str, Callable[[Path], object]]  # what writes each as CSV
 ROWS = "rows.parquet"
 CSV, PARQUET = "text/csv", "application/x-parquet"
+_AGAIN = "Remove this object and train it again: a job whose model is there is not repeated."
 _BLOCK = 5_000  # rows of a matrix that are written at a time
 
 
@@ -119,7 +120,7 @@ class _Training:
         files = [data for name, data in found.items() if name.endswith((".json", ".json.gz"))]
         place = self._bucket.url(f"{TRAINING}/{output}/output/{ARTIFACT}")
         if len(files) != 1:
-            raise ModelDamaged(f"it has {len(files)} model files, not one", place=place, hint="Train it again.")
+            raise ModelDamaged(f"it has {len(files)} model files, not one", place=place, hint=_AGAIN)
         model = read_model(files[0], place)
         there = (model.manifest, model.position)
         if there != (self._data.manifest, self._data.position) or model.facts["settings"] != _plain(
@@ -128,7 +129,7 @@ class _Training:
             raise ModelDamaged(
                 f"it is a model of the data set {model.manifest!r}, or of other settings",
                 place=place,
-                hint="Is the image of this version of whimbrel? Then train it again.",
+                hint=f"Is the image of this version of whimbrel? {_AGAIN}",
             )
         return entered(self._project, self._rule.name, files[0], self._report(output), place)
 

@@ -24,6 +24,7 @@ IN_PROGRESS, STOPPING, COMPLETED = "InProgress", "Stopping", "Completed"
 PREFIX = "whimbrel"
 # What SageMaker writes before the reason, where the data or the settings are at fault: the same again fails again.
 _OURS = ("AlgorithmError", "ClientError")
+_TOO_LONG = "MaxRuntimeExceeded"  # and so would the next attempt
 _RUNNING = (IN_PROGRESS, STOPPING)
 _OVER = frozenset({"Failed", "Stopped", "Deleting"})  # such a name is taken, and has no model
 _NO_LOG_YET = frozenset({"ResourceNotFoundException"})
@@ -118,8 +119,10 @@ def followed(client: Client, model: str, name: str, log: Path, tell: Tell) -> di
     if now.status == COMPLETED:
         return found
     reason = found.get("FailureReason") or f"it was {now.status.lower()}: {now.secondary}"
-    failed = TrainingError if reason.startswith(_OURS) else WorkerLost
-    raise failed(f"the training job ended without a model: {reason}", place=name, hint=f"Its log is {log}.")
+    too_long = now.secondary == _TOO_LONG
+    failed = TrainingError if reason.startswith(_OURS) or too_long else WorkerLost
+    hint = f"Set a longer max_runtime in its [[model]]. Its log is {log}." if too_long else f"Its log is {log}."
+    raise failed(f"the training job ended without a model: {reason}", place=name, hint=hint)
 
 
 def stopped(client: Client, name: str, patience: float = 600.0) -> str:

@@ -37,8 +37,10 @@ def endpoint_drift(project: Project, endpoint: str, since: str) -> EndpointDrift
     if file is None:
         raise UserError("the endpoint does not exist yet", place=name, hint="Create it with: whimbrel serve")
     model = load_model(file)
-    folder, answers_since = captured_calls(project, endpoint_rule(project, name))
-    found = captured_drift(model, folder, max(_moment(since), answers_since), all_versions=bool(answers_since))
+    rule = endpoint_rule(project, name)
+    folder, answers_since = captured_calls(project, rule)
+    variant = rule.variant if answers_since else ""
+    found = captured_drift(model, folder, max(_moment(since), answers_since), variant=variant)
     return EndpointDrift(name, model.version, str(folder), found)
 
 

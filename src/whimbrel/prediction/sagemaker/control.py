@@ -20,7 +20,7 @@ from whimbrel.prediction.sagemaker.listing import listed
 from whimbrel.prediction.sagemaker.logs import SERVICE as LOGS
 from whimbrel.prediction.sagemaker.logs import logs
 from whimbrel.prediction.sagemaker.places import Folders
-from whimbrel.prediction.sagemaker.training_jobs import IN_PROGRESS, Job, TrainingJobs, job_from
+from whimbrel.prediction.sagemaker.training_jobs import IN_PROGRESS, TOO_LONG, Job, TrainingJobs, job_from
 from whimbrel.prediction.serve.registry import (
     DataCapture,
     EndpointConfig,
@@ -111,7 +111,8 @@ async def _describe_training_job(control: Control, given: Values) -> Values:
     job: Job = _found(control.jobs.jobs, given["TrainingJobName"], "training job")
     found = _training_job(job) | {"HyperParameters": job.hyperparameters}
     found |= {key: job.given[key] for key in _TOLD_AGAIN if key in job.given}
-    found["SecondaryStatus"] = "Training" if job.status == IN_PROGRESS else job.status
+    ended = "MaxRuntimeExceeded" if job.reason.startswith(TOO_LONG) else job.status
+    found["SecondaryStatus"] = "Training" if job.status == IN_PROGRESS else ended
     found["TrainingStartTime"] = job.created
     found["OutputDataConfig"] = {"KmsKeyId": ""} | found["OutputDataConfig"]  # SageMaker has it, and its SDK reads it
     if job.ended:

@@ -26,6 +26,7 @@ from whimbrel.threads import in_thread
 
 IN_PROGRESS, COMPLETED, FAILED, STOPPED = "InProgress", "Completed", "Failed", "Stopped"
 LOG = "log.txt"
+TOO_LONG = "MaxRuntimeInSeconds"
 LONGEST = 86_400.0  # seconds, where a job names no MaxRuntimeInSeconds
 
 
@@ -97,7 +98,7 @@ class TrainingJobs:
                 code = await self.make(job, place)
             ended = replace(job, status=FAILED if code else COMPLETED, reason=_reason(place) if code else "")
         except TimeoutError:
-            ended = replace(job, status=STOPPED, reason=f"MaxRuntimeInSeconds: it took more than {job.longest:g}")
+            ended = replace(job, status=STOPPED, reason=f"{TOO_LONG}: it took more than {job.longest:g}")
         except asyncio.CancelledError:
             ended = replace(job, status=STOPPED, reason="it was stopped")
         except (OSError, UserError) as error:

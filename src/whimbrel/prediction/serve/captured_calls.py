@@ -20,23 +20,23 @@ from whimbrel.prediction.serve.bodies import CSV, RECORDIO, BodyError, rows_of
 _AT_ONCE = 500
 
 
-def captured_drift(model: Model, folder: Path, since: str = "", *, all_versions: bool = False) -> Drift:
+def captured_drift(model: Model, folder: Path, since: str = "", *, variant: str = "") -> Drift:
     """How far the captured calls that ``model`` answered have moved from its training.
 
     ``folder`` is the endpoint's, below that of the capture; ``since`` is a time in UTC as 2026-01-31T12:00:00Z. Calls
-    of other versions are left out, unless ``all_versions``. One file at a time is read. Raises StateError for a file
+    of other versions are left out. With a ``variant``, all that it answered count: SageMaker's lines do not say which
+    model did, and its files are whole. One file at a time is read. Raises StateError for a file
     that is not captured data.
     """
     scores: list[Any] = []
     # The rows are read to their end before the first score is looked at, and so the scores are there by then.
-    version = "" if all_versions else model.version
-    return drift(model, _rows(model, folder, version, since, scores), scores)
+    return drift(model, _rows(model, calls(folder, model.version, since, variant), scores), scores)
 
 
-def _rows(model: Model, folder: Path, version: str, since: str, scores: list[Any]) -> Iterator[Any]:
+def _rows(model: Model, answered: Iterator[dict[str, Any]], scores: list[Any]) -> Iterator[Any]:
     """Rows as calls had them; None, which no model takes, for a body that cannot be read."""
     names = model.columns
-    for call in calls(folder, version, since):
+    for call in answered:
         data = call["captureData"]
         if "endpointInput" in data:
             given = data["endpointInput"]
@@ -48,15 +48,18 @@ def _rows(model: Model, folder: Path, version: str, since: str, scores: list[Any
         scores += _scores(data.get("endpointOutput"))
 
 
-def calls(folder: Path, version: str, since: str = "") -> Iterator[dict[str, Any]]:
-    """The captured calls that this version ("": any) answered, file by file; half a line at the end is not read."""
+def calls(folder: Path, version: str, since: str = "", variant: str = "") -> Iterator[dict[str, Any]]:
+    """The captured calls that this version answered, or this variant, file by file. Half a line at the end is not read:
+    the server is writing it.
+    """
     mark = f"x-whimbrel-model-version={version}"
-    for path in sorted(folder.glob("*/*/*/*/*/*.jsonl")):
-        for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+    for path in sorted(folder.glob(f"{variant or '*'}/*/*/*/*/*.jsonl")):
+        lines = path.read_bytes().split(b"\n")
+        for number, line in enumerate(lines if variant and lines[-1] else lines[:-1], 1):
             try:
                 call = orjson.loads(line)
                 about = call["eventMetadata"]
-                if (not version or mark in about["customAttributes"]) and about["inferenceTime"] >= since:
+                if (variant or mark in about["customAttributes"]) and about["inferenceTime"] >= since:
                     yield call
             except (orjson.JSONDecodeError, KeyError, TypeError) as error:
                 raise StateError(
