@@ -32,9 +32,13 @@ from whimbrel.prediction.sagemaker.control import Control
 from whimbrel.prediction.sagemaker.logs import SERVICE as LOGS
 from whimbrel.prediction.sagemaker.places import Folders
 from whimbrel.prediction.sagemaker.training_jobs import Job, TrainingJobs, in_container
+from whimbrel.prediction.serve import custom_attributes, server
 from whimbrel.prediction.serve.access import AccessRules
+from whimbrel.prediction.serve.endpoint import LiveVariant, Meta
 from whimbrel.prediction.serve.listener import Limits
 from whimbrel.prediction.serve.registry import FAILED, Registry, StoredEndpoint
+from whimbrel.prediction.serve.responses import Response, as_container, as_sagemaker
+from whimbrel.prediction.serve.served import Answer
 from whimbrel.prediction.serve.server import run, serve, until_a_signal
 from whimbrel.prediction.serve.serving import Serving
 from whimbrel.threads import in_thread
@@ -273,12 +277,21 @@ def _scaled(operation: str) -> Values:
     return {}
 
 
+def _answered(variant: LiveVariant, answer: Answer, meta: Meta) -> Response:
+    """Of the container's headers, SageMaker hands on its custom attributes alone."""
+    made, container = as_sagemaker(variant, answer, meta), as_container(variant, answer, meta)
+    lines = [line for line in made.headers.splitlines() if not line.startswith(("x-whimbrel-", custom_attributes.NAME))]
+    lines += [line for line in container.headers.splitlines() if line.startswith(custom_attributes.NAME)]
+    return made._replace(headers="".join(f"{line}\r\n" for line in lines))
+
+
 async def _serve(folder: Path, port: int, s3: str) -> None:
     settings, objects = Settings(), Objects(s3, folder / "s3")
     (folder / "s3").mkdir(parents=True, exist_ok=True)
     serving, jobs = Endpoints(Registry(folder / "serve")), Jobs(folder / "serve" / "jobs")
     serving.settings = jobs.settings = settings
     jobs.objects = objects
+    server.as_sagemaker = _answered  # type: ignore[attr-defined]  # it is SageMaker that answers
     control = Control(serving, jobs, Folders([folder], objects.place))
     captured = asyncio.ensure_future(_put_captured(objects))
     await serve(

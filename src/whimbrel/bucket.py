@@ -328,20 +328,24 @@ class NewObject:
         self._upload, self._waiting = "", bytearray()
 
     def _completed(self) -> bool:
-        """Whether its name was free. Where an answer was lost, our own object has it, and the upload is over."""
+        """Whether its name was free. Where an answer was lost, our own object has it, and the upload is over. It is
+        over, too, where it met another put of the name: S3 ends it by a conflict.
+        """
         parts = {"UploadId": self._upload, "MultipartUpload": {"Parts": self._parts}}
         try:
-            return self._bucket._taken_by(self._name, "complete_multipart_upload", _NEW, **parts) or self._is_ours()
+            free = self._bucket._taken_by(self._name, "complete_multipart_upload", _NEW, **parts)
+            return free or bool(self._is_ours())
         except RequestRefused as error:
-            if error.code != _NO_UPLOAD or not self._is_ours():
+            if error.code != _NO_UPLOAD or (ours := self._is_ours()) is None:
                 raise
-            return True
+            return ours
 
-    def _is_ours(self) -> bool:
+    def _is_ours(self) -> bool | None:
+        """None where there is no object of the name."""
         with suppress(FileNotFoundError):
             found = self._bucket.ask("head_object", self._name)
             return bool(found.get("Metadata", {}).get(_OURS) == self._mark)
-        return False
+        return None
 
     def _send(self) -> None:
         if not self._upload:

@@ -20,7 +20,7 @@ import pytest
 from demo.servers import Ministack
 from tests.lake.machines import Bucketed
 from tests.lake.test_shared import Shop
-from whimbrel.bucket import Bucket
+from whimbrel.bucket import PART_BYTES, Bucket, NewObject
 from whimbrel.errors import StateError, TargetUnreachable
 from whimbrel.lake.cache import Cache
 from whimbrel.project import Store, load_project
@@ -132,6 +132,49 @@ def test_an_answer_that_was_lost_is_our_own(bucket: Bucket, monkeypatch: pytest.
     monkeypatch.setattr(bucket, "_call", twice)
     assert bucket.replace("p", b"2", first)
     assert bucket.read("p")[0] == b"2"
+
+
+def test_of_two_objects_in_parts_that_meet_the_second_knows_it(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 answers the second with a conflict, and its upload is over."""
+    real, met = bucket._call, list[str]()
+
+    def meets(operation: str, name: str, request: dict[str, Any]) -> Any:
+        if operation == "complete_multipart_upload" and not met:
+            met.append(name)
+            real("put_object", name, {"Body": b"of another"})
+            real("abort_multipart_upload", name, {"UploadId": request["UploadId"]})
+            answer = {"Error": {"Code": "ConditionalRequestConflict"}, "ResponseMetadata": {"HTTPStatusCode": 409}}
+            raise bucket.client.exceptions.ClientError(answer, "CompleteMultipartUpload")
+        return real(operation, name, request)
+
+    monkeypatch.setattr(bucket, "_call", meets)
+    new = NewObject(bucket, "data")
+    new.write(bytes(PART_BYTES))
+    new.write(b"more")
+    with pytest.raises(FileExistsError):
+        new.close()
+    assert met
+    assert bucket.get("data") == b"of another"
+
+
+def test_a_versioned_bucket_is_as_another(bucket: Bucket) -> None:
+    bucket.client.put_bucket_versioning(Bucket=bucket.store.bucket, VersioningConfiguration={"Status": "Enabled"})
+    assert bucket.put_new("a", b"1")
+    assert not bucket.put_new("a", b"2")
+    version = bucket.replace("a", b"3", bucket.read("a")[1])
+    assert bucket.read("a") == (b"3", version)
+    bucket.remove(["a"])
+    assert (bucket.read("a"), list(bucket.list(""))) == ((b"", ""), [])
+    assert bucket.put_new("a", b"4")
+
+
+def test_a_list_has_all_pages(bucket: Bucket) -> None:
+    names = [f"x/{number:04}" for number in range(1_005)]
+    for name in names:
+        bucket.put_new(name, b"1")
+    assert [name for name, _ in bucket.list("x/")] == names
+    bucket.remove(names)
+    assert list(bucket.list("x/")) == []
 
 
 def test_a_file_is_copied_whole_or_its_beginning(bucket: Bucket, tmp_path: Path) -> None:

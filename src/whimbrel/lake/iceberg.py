@@ -98,6 +98,8 @@ class _Keeper:
         leaving = {each.id for each in datasets.too_old(folder, self._name, keep, keep_days)}
         table = self.load()
         for each in waiting([each for each in there if each.id not in leaving], now, _published(table)):
+            if not _can_be_had(each, now):
+                continue
             self._lake.have(each)
             if all(has_its_types(folder, each, file) for file in each.files):
                 table = self._add(table, each)
@@ -204,6 +206,19 @@ def waiting(there: Sequence[Manifest], now: Manifest, published: Collection[str]
         if newest < each.id <= now.id and (each.id == now.id or is_late):
             found.append(each)
     return found
+
+
+def _can_be_had(manifest: Manifest, now: Manifest) -> bool:
+    """False for an earlier one with columns that Iceberg cannot have. Raises UserError where the current one has such:
+    it has them no more once they are left out.
+    """
+    try:
+        schema_of(manifest)
+    except UserError:
+        if manifest.id == now.id:
+            raise
+        return False
+    return True
 
 
 def _dataset(snapshot: Snapshot) -> str:

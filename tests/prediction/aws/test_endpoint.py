@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from demo.servers.dynamo import local_client
 from tests.killed_at_a_write import killed_at
 from tests.prediction.aws.conftest import AT_ONCE, Project
 from tests.prediction.serve.conftest import wait_for
 from tests.prediction.serve.models import ROW
 from whimbrel.prediction.aws import endpoint
 from whimbrel.prediction.aws.client import Client
+from whimbrel.project import load_project
 
 ModelAt = Callable[..., Path]
 CANARY = 'traffic = "CANARY"\nwait = 1\nbake = 0\n'
@@ -68,6 +70,22 @@ def test_it_is_created_and_then_updated_and_answers_as_the_file_does(project: Pr
     assert (status["status"], status["variants"][0]["version"]) == ("InService", "v2")
     with_file = project.call("predict", "--model", str(second), ROW).stdout
     assert with_file == project.call("predict", "--endpoint", project.endpoint, ROW).stdout
+
+
+def test_an_answer_says_what_sagemaker_hands_on(project: Project, model_at: ModelAt) -> None:
+    """Of the container's headers the custom attributes alone."""
+    update(project, model_at("v1"))
+    row = ROW.replace("retired", "a boss")
+    done = project.call("predict", "--endpoint", project.endpoint, row)
+    assert "job=a boss" in done.stderr
+    runtime = local_client("sagemaker-runtime", project.sagemaker.endpoint, "us-east-1")
+    answer = runtime.invoke_endpoint(
+        EndpointName=project.endpoint, Body=row, ContentType="text/csv", CustomAttributes="trace=1"
+    )
+    said = dict(each.split("=", 1) for each in answer["CustomAttributes"].split(";"))
+    assert (said["x-whimbrel-model-version"], said["trace"]) == ("v1", "1")
+    assert said["x-whimbrel-as-of"] == "2026-01-01T00:00:00Z"
+    assert said["x-whimbrel-unknown-categories"] == "1,job=a%20boss"
 
 
 def test_the_same_again_changes_nothing(project: Project, model_at: ModelAt) -> None:
@@ -137,6 +155,19 @@ def test_a_failed_endpoint_of_somebody_else_is_named(project: Project, model_at:
     said = update(project, model_at("v1"), 2)
     assert "it is Failed and cannot be updated: no room" in said["message"]
     assert f"aws sagemaker delete-endpoint --endpoint-name {project.endpoint}" in said["hint"]
+
+
+def test_one_that_failed_has_no_model_to_compare_with(project: Project, model_at: ModelAt) -> None:
+    """It answers nobody: a renewal must not keep its model."""
+    update(project, model_at("v0"))
+    found = load_project(project.folder / "whimbrel.toml")
+    assert endpoint.present_model(found, project.endpoint)
+    config = described(project)["EndpointConfigName"]
+    project.client.delete_endpoint(EndpointName=project.endpoint)
+    project.sagemaker.change(fail_endpoints="no room")
+    project.client.create_endpoint(EndpointName=project.endpoint, EndpointConfigName=config)
+    wait_for(lambda: described(project)["EndpointStatus"] == "Failed")
+    assert endpoint.present_model(found, project.endpoint) is None
 
 
 def test_an_update_beside_another_waits_for_it(project: Project, model_at: ModelAt) -> None:

@@ -115,12 +115,13 @@ def statuses(project: Project, rules: Iterable[EndpointRule]) -> tuple[EndpointS
 
 
 def present_model(project: Project, name: str, stop: Event | None = None) -> Path | None:
-    """The file of the model that the endpoint answers with; None while there is no endpoint.
+    """The file of the model that the endpoint answers with; None while there is no endpoint, or one that failed.
 
     Raises UserError where that model is not one of this project's.
     """
     with closing(client_of(project, stop)) as client:
-        if found(client, name) is None:
+        now = found(client, name)
+        if now is None or now.status == FAILED:
             return None
         return fetched(project, name_of(project, model_of(client, name), f"endpoint {name}"))
 

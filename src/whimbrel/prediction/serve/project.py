@@ -15,6 +15,7 @@ from whimbrel.prediction.model.kept import newest_model
 from whimbrel.prediction.model.model import load_model
 from whimbrel.prediction.model.unknown import HEADER
 from whimbrel.prediction.serve.bodies import CSV, JSON_LINES
+from whimbrel.prediction.serve.custom_attributes import unknown_in
 from whimbrel.prediction.serve.deploy import Deployment, Keys, client_for, deploy, deployment_config, server_url
 from whimbrel.prediction.serve.registry import EndpointConfig, Registry, State, StoredEndpoint
 from whimbrel.prediction.serve.rollout import stages
@@ -203,7 +204,8 @@ def answered(client: Any, name: str, rows: Rows) -> Predictions:
     """What an endpoint answers. Raises as ``ask_server``."""
     body, kind = _body(rows)
     answer = called(client.invoke_endpoint, EndpointName=name, Body=body, ContentType=kind)
-    unknown = answer["ResponseMetadata"]["HTTPHeaders"].get(HEADER, "")
+    own = answer["ResponseMetadata"]["HTTPHeaders"].get(HEADER, "")
+    unknown = own or unknown_in(answer.get("CustomAttributes", ""))
     return Predictions(str(answer["Body"].read().decode()), unknown)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import orjson
 
-from whimbrel.prediction.serve import eventstream
+from whimbrel.prediction.serve import custom_attributes, eventstream
 from whimbrel.prediction.serve.bodies import JSON
 from whimbrel.prediction.serve.endpoint import LiveVariant, Meta
 from whimbrel.prediction.serve.served import Answer
@@ -47,7 +47,7 @@ def as_sagemaker(variant: LiveVariant, answer: Answer, meta: Meta) -> Response:
     if answer.unknown:
         headers += answer.unknown.header()
     if meta.custom_attributes:
-        headers += f"x-amzn-sagemaker-custom-attributes: {meta.custom_attributes}\r\n"
+        headers += f"{custom_attributes.NAME}: {meta.custom_attributes}\r\n"
     if answer.status == 200:
         return Response(200, answer.body, answer.content_type, headers)
     side = "client" if answer.status < 500 else "server"
@@ -72,6 +72,7 @@ def as_event_stream(variant: LiveVariant, answer: Answer, meta: Meta) -> Respons
 
 def as_container(variant: LiveVariant, answer: Answer, meta: Meta) -> Response:
     headers = variant.served.headers + (answer.unknown.header() if answer.unknown else "")
+    headers += f"{custom_attributes.NAME}: {custom_attributes.custom_attributes(headers, meta.custom_attributes)}\r\n"
     if answer.status == 200:
         return Response(200, answer.body, answer.content_type, headers)
     return Response(answer.status, orjson.dumps({"error": answer.body.decode()}), JSON, headers)
