@@ -283,14 +283,6 @@ def test_a_key_encrypts_everything_and_both_accounts_may_use_it(tmp_path: Path) 
     assert files["policy-key.json"]["Statement"][0]["Resource"] == [KEY]
 
 
-@pytest.mark.parametrize(("name", "role"), [("all", "RenewStartRole"), ("connection", "ConvergeScheduleRole")])
-def test_what_starts_by_the_clock_may_use_the_key_of_its_schedule(tmp_path: Path, name: str, role: str) -> None:
-    resources = resolved(written(tmp_path, stream=PROJECTS[name], key=KEY)["template.json"], HasKey=True)["Resources"]
-    assert {"Ref": "KeyPolicy"} in resources[role]["Properties"]["ManagedPolicyArns"]
-    schedules = [each for each in resources.values() if each["Type"] == "AWS::Scheduler::Schedule"]
-    assert [each["Properties"]["KmsKeyArn"] for each in schedules] == [{"Ref": "KeyArn"}]
-
-
 def test_the_function_is_in_a_vpc_where_subnets_are_given(tmp_path: Path) -> None:
     template = written(tmp_path)["template.json"]
     assert "VpcConfig" not in resolved(template)["Resources"]["Function"]["Properties"]

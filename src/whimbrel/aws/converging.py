@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from whimbrel.aws import tasks
 from whimbrel.aws.allowed import Allowed, lists, of
 from whimbrel.aws.bucket import stage_parameters, stage_resources
-from whimbrel.aws.forms import Resource, arn, either, given, kept, number, ref, role, sub, text, with_policy
+from whimbrel.aws.forms import Resource, arn, either, given, kept, ref, role, sub, text, with_policy
 from whimbrel.aws.lake_policies import carried
 from whimbrel.project import Project, Warehouse
 
@@ -71,7 +71,7 @@ def parameters(found: Warehouse, project: Project) -> Resource:
             "Type": "AWS::EC2::SecurityGroup::Id",
             "Description": "Of both: it must let NFS, port 2049, in from itself",
         },
-        "ConvergeMegabytes": number("Memory of the task", 2048, 1024, 30_720),
+        "ConvergeMegabytes": tasks.megabytes("Megabytes of the task", 2048),
     }
     if found.cluster:
         made["RedshiftCluster"] = text("The cluster of warehouse.url", found.cluster, "[a-z][a-z0-9-]{0,62}")

@@ -53,7 +53,7 @@ def parameters(project: Project) -> Resource:
                 "Type": "List<AWS::EC2::SecurityGroup::Id>",
                 "Description": "Security groups of the steps' tasks",
             },
-            "RenewMegabytes": number("Memory of a step's task", 4096, 2048, 30_720),
+            "RenewMegabytes": tasks.megabytes("Megabytes of a step's task", 4096),
             "RenewTopicEmail": perhaps("E-mail address that hears of a failed renewal; empty for none"),
         }
     return made

@@ -4,12 +4,20 @@ folder and /tmp.
 
 from __future__ import annotations
 
-from whimbrel.aws.forms import Resource, arn, either, ref, replaceable, role, sub
+from whimbrel.aws.forms import Resource, arn, choice, either, ref, replaceable, role, sub
 
 CONTAINER, STATE = "whimbrel", "state"
 FOLDER = "/var/lib/whimbrel"  # where the image may write
 USER = "10001"  # of the image
 LOG_DAYS = 90
+# By its megabytes, the thousandths of a processor of a task: Fargate has no others together.
+_UNITS = {2048: 1024, 4096: 1024, 8192: 1024, 16_384: 2048, 30_720: 4096}
+MAPPINGS = {"TaskUnits": {str(megabytes): {"Units": str(units)} for megabytes, units in _UNITS.items()}}
+
+
+def megabytes(said: str, default: int) -> Resource:
+    """The parameter of a task's memory."""
+    return choice(said, str(default), *(str(each) for each in _UNITS if each != default))
 
 
 def cluster(name: str) -> Resource:
@@ -46,13 +54,13 @@ def container(image: str, group: str, prefix: str, more: Resource) -> Resource:
     }
 
 
-def task(megabytes: str, own_role: str, pull_role: str, container: Resource, more: Resource) -> Resource:
+def task(memory: str, own_role: str, pull_role: str, container: Resource, more: Resource) -> Resource:
     """``more`` has at least its family and its volumes, of which one is STATE and one is "tmp"."""
     properties = {
         "RequiresCompatibilities": ["FARGATE"],
         "NetworkMode": "awsvpc",
-        "Cpu": "1024",
-        "Memory": ref(megabytes),
+        "Cpu": {"Fn::FindInMap": ["TaskUnits", ref(memory), "Units"]},
+        "Memory": ref(memory),
         "TaskRoleArn": arn(own_role),
         "ExecutionRoleArn": arn(pull_role),
         "ContainerDefinitions": [container],

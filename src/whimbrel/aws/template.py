@@ -6,7 +6,7 @@ in it: ``migrate`` makes them, with the keys and indexes of the project file.
 
 from __future__ import annotations
 
-from whimbrel.aws import bucket, catalog, converging, renewal, spark, through
+from whimbrel.aws import bucket, catalog, converging, renewal, spark, tasks, through
 from whimbrel.aws.forms import Resource, choice, either, is_given, kept, ref, sub, text
 from whimbrel.aws.policies import (
     Document,
@@ -59,9 +59,14 @@ def template(project: Project, key: str = "") -> Document:
         "Description": f"whimbrel: {_what(project)}",
         "Parameters": _parameters(project, key),
         "Conditions": _conditions(project),
+        **({"Mappings": tasks.MAPPINGS} if _has_tasks(project) else {}),
         "Resources": {name: _explained(name, each) for name, each in resources.items()},
         "Outputs": {name: {"Value": value} for name, value in _outputs(project, needed).items()},
     }
+
+
+def _has_tasks(project: Project) -> bool:
+    return bool(project.predict.renewals_there or converging.on_redshift(project))
 
 
 def _what(project: Project) -> str:

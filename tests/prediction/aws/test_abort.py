@@ -7,17 +7,26 @@ from typing import Any
 import pytest
 
 from tests.prediction.aws.conftest import Project
-from tests.prediction.aws.test_renew import ALGORITHM, Machine, pin, records
+from tests.prediction.aws.test_renew import ALGORITHM, Machine, pin, records, runs
 from whimbrel.prediction.renew import project as steps
 from whimbrel.prediction.renew.abort import abort
+from whimbrel.prediction.renew.renew import new_run
 from whimbrel.project import load_project
 
 
-@pytest.mark.parametrize(("step", "done_by"), [("export", "make_export"), ("convert", "make_dataset")])
+@pytest.mark.parametrize(
+    ("step", "done_by", "earlier"),
+    [("export", "make_export", False), ("export", "make_export", True), ("convert", "make_dataset", False)],
+)
 def test_an_execution_that_is_aborted_during_a_step_ends_there(
-    project: Project, monkeypatch: pytest.MonkeyPatch, step: str, done_by: str
+    project: Project, monkeypatch: pytest.MonkeyPatch, step: str, done_by: str, earlier: bool
 ) -> None:
+    """``earlier``: it continues what another execution began."""
     project.write(model=ALGORITHM)
+    if earlier:
+        held = runs(project, "arn:zero")
+        held.unfinished()
+        new_run(held)
     project.put(0, 400)
     pin(project)
     real, other = getattr(steps, done_by), load_project(project.machine("other").folder / "whimbrel.toml")
@@ -36,4 +45,5 @@ def test_an_execution_that_is_aborted_during_a_step_ends_there(
     [line] = records(project)
     assert (line["outcome"], line["execution"]) == ("aborted", machine.execution)
     monkeypatch.undo()
-    assert Machine(project, "arn:two").run() == "Update", "the next one begins"
+    if step == "convert":
+        assert Machine(project, "arn:two").run() == "Update", "the next one begins"

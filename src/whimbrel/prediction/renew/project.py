@@ -163,6 +163,8 @@ def renew_step(
         if missing:
             message = f"{missing[0]} is not done, which comes before {step}"
             raise UserError(message, place=f"renewal {model}", hint=f"Run it with: --step {missing[0]}")
+        if run and run.get("execution") != execution:
+            runs.save(run)  # an earlier execution's, which is now this one's to continue: an abort is told to it
         line = one_step(runs, run or new_run(runs), step, _steps(project, rule, stop, tell))
     return Renewal(rule.model, rule.endpoint, line["outcome"], line) if line else None
 
