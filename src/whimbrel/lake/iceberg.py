@@ -209,8 +209,8 @@ def waiting(there: Sequence[Manifest], now: Manifest, published: Collection[str]
 
 
 def _can_be_had(manifest: Manifest, now: Manifest) -> bool:
-    """False for an earlier one with columns that Iceberg cannot have. Raises UserError where the current one has such:
-    it has them no more once they are left out.
+    """False for an earlier one with columns that Iceberg cannot have, which are left out since. Raises UserError where
+    the current one has such.
     """
     try:
         schema_of(manifest)

@@ -13,7 +13,7 @@ MOST = 1_024  # visible characters
 _HANDED_ON = ("x-whimbrel-model-version", "x-whimbrel-as-of", "x-whimbrel-position", HEADER)
 
 
-def custom_attributes(headers: str, given: str) -> str:
+def handed_on(headers: str, given: str) -> str:
     """Of an answer with these ``headers``, whole lines, to a request that had ``given``."""
     found = dict(line.split(": ", 1) for line in headers.splitlines())
     said = {name: _visible(found[name]) for name in _HANDED_ON if name in found}

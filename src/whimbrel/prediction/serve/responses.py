@@ -72,7 +72,7 @@ def as_event_stream(variant: LiveVariant, answer: Answer, meta: Meta) -> Respons
 
 def as_container(variant: LiveVariant, answer: Answer, meta: Meta) -> Response:
     headers = variant.served.headers + (answer.unknown.header() if answer.unknown else "")
-    headers += f"{custom_attributes.NAME}: {custom_attributes.custom_attributes(headers, meta.custom_attributes)}\r\n"
+    headers += f"{custom_attributes.NAME}: {custom_attributes.handed_on(headers, meta.custom_attributes)}\r\n"
     if answer.status == 200:
         return Response(200, answer.body, answer.content_type, headers)
     return Response(answer.status, orjson.dumps({"error": answer.body.decode()}), JSON, headers)
