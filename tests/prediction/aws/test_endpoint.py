@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,11 @@ def test_an_answer_says_what_sagemaker_hands_on(project: Project, model_at: Mode
     row = ROW.replace("retired", "a boss")
     done = project.call("predict", "--endpoint", project.endpoint, row)
     assert "job=a boss" in done.stderr
-    runtime = local_client("sagemaker-runtime", project.sagemaker.endpoint, "us-east-1")
-    answer = runtime.invoke_endpoint(
-        EndpointName=project.endpoint, Body=row, ContentType="text/csv", CustomAttributes="trace=1"
-    )
+    with closing(local_client("sagemaker-runtime", project.sagemaker.endpoint, "us-east-1")) as runtime:
+        answer = runtime.invoke_endpoint(
+            EndpointName=project.endpoint, Body=row, ContentType="text/csv", CustomAttributes="trace=1"
+        )
+        answer["Body"].read()
     said = dict(each.split("=", 1) for each in answer["CustomAttributes"].split(";"))
     assert (said["x-whimbrel-model-version"], said["trace"]) == ("v1", "1")
     assert said["x-whimbrel-as-of"] == "2026-01-01T00:00:00Z"
