@@ -33,7 +33,7 @@ from whimbrel.lake.export import ExportedTable
 from whimbrel.lake.manifest import iso, read_time
 from whimbrel.lake.native import FOLDER, SUMMARY, Export
 from whimbrel.lake.shared_exports import SharedExports
-from whimbrel.project import Project
+from whimbrel.project import Project, Target
 
 LEAST, MOST = timedelta(minutes=15), timedelta(hours=24)  # that an incremental export may cover
 TOKEN_HOURS = 7  # DynamoDB knows a token for eight
