@@ -51,11 +51,11 @@ target = "ttt"
 shape = "record"
 partition_key = { name = "id" }
 """
-OF_HELP = {"__main__", "cli", "cli.main", "errors"}
+OF_HELP = {"__main__", "cli", "cli.main", "errors", "memory"}
 OF_STATUS = OF_HELP | {
     *("api", "api.opened", "api.status", "cli.dms", "cli.frame", "cli.migrating", "cli.options", "cli.status"),
     *("cli.stopping", "file_name"),
-    *("memory", "notes", "private", "threads", "ui", "ui.shortened", "ui.words"),
+    *("notes", "private", "threads", "ui", "ui.shortened", "ui.words"),
     *("project", "project.check", "project.cutover", "project.endpoint", "project.lake", "project.metrics"),
     "project.password",
     *("project.predict", "project.renew", "project.sagemaker", "project.section", "project.spark"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from whimbrel.errors import OutOfMemory
 
+_RARELY = 100_000, 20, 100  # objects, and rounds of younger ones
 MESSAGE = "the memory is used up"
 HINT = (
     "Give the process more, or lower chunk_rows, connections or concurrency. Where DuckDB has no more, raise "
@@ -71,8 +74,21 @@ def _where_it_came_from(error: BaseException | None) -> Iterator[BaseException]:
 def few_collections() -> Iterator[None]:
     """Rows and items by the ten thousand are made and let go again; looking for cycles among them finds none."""
     before = gc.get_threshold()
-    gc.set_threshold(100_000, 20, 100)
+    gc.set_threshold(*_RARELY)
     try:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+def few_collections_to_the_end() -> None:
+    """The same for the rest of the process. At its end Python looks through all modules before they go, which takes a
+    quarter of a second where there are many: it passes over them.
+    """
+    gc.set_threshold(*_RARELY)
+    atexit.register(_pass_over)
+
+
+def _pass_over() -> None:
+    if "duckdb" not in sys.modules:  # which would print what it finds left
+        gc.freeze()

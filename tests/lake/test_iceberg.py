@@ -23,6 +23,7 @@ from tests.lake.helper import change, full, items, values, write_export
 from tests.lake.iceberg_judge import Judged, in_sqlite
 from tests.lake.machines import Machine
 from whimbrel.lake import datasets, fold, iceberg, iceberg_entries
+from whimbrel.lake.iceberg_catalog import FileCatalog
 from whimbrel.lake.iceberg_files import LakePlace, open_catalog
 from whimbrel.project import load_project
 
@@ -31,9 +32,9 @@ DAY = "2026-01-{:02d}T00:00:00.000Z"
 # A program that ends itself by SIGKILL at the step whose number STEPS says: before or after what a table is made of.
 KILLED = """
 import os, signal
-from pyiceberg.catalog.sql import SqlCatalog
 from whimbrel.__main__ import run
 from whimbrel.lake import datasets
+from whimbrel.lake.iceberg_catalog import FileCatalog
 from whimbrel.lake.iceberg_files import LakePlace
 left = int(os.environ["STEPS"])
 def counting(owner, name):
@@ -50,8 +51,8 @@ def count():
     if not left:
         os.kill(os.getpid(), signal.SIGKILL)
 for owner, name in (
-    (LakePlace, "write"), (LakePlace, "remove"), (SqlCatalog, "commit_table"), (SqlCatalog, "create_table"),
-    (SqlCatalog, "drop_table"), (datasets, "point_to"), (datasets, "retain"),
+    (LakePlace, "write"), (LakePlace, "remove"), (FileCatalog, "commit_table"), (FileCatalog, "create_table"),
+    (FileCatalog, "drop_table"), (datasets, "point_to"), (datasets, "retain"),
 ):
     counting(owner, name)
 run()
@@ -328,13 +329,11 @@ def test_of_two_that_add_a_snapshot_one_looks_again(exports: Exports, monkeypatc
 
 
 def test_a_catalog_that_never_takes_it_ends_by_name(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pyiceberg.catalog.sql import SqlCatalog
-
     def refuses(*_: Any, **__: Any) -> None:
         raise CommitFailedException("somebody else")
 
     exports.add([full(**item(pk)) for pk in range(9)], whole=True)
-    monkeypatch.setattr(SqlCatalog, "commit_table", refuses)
+    monkeypatch.setattr(FileCatalog, "commit_table", refuses)
     assert "others change the Iceberg table all the time" in exports.convert(code=3)
     monkeypatch.undo()
     exports.convert()

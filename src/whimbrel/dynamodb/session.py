@@ -279,10 +279,10 @@ def _boto_session(target: Target) -> Any:
 
 @cache
 def _service_files(path: str | None) -> Any:
-    """What botocore knows of the services: a tenth of a second to read, and one command makes several sessions."""
-    from botocore.loaders import create_loader
+    """Read once: one command makes several sessions."""
+    from whimbrel.dynamodb.service_files import service_files
 
-    return create_loader(path)
+    return service_files(path)
 
 
 def _configured_endpoint(target: Target, session: Any, service: str) -> str:

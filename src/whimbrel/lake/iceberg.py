@@ -8,6 +8,7 @@ who add one, the catalog takes one, and the other looks again.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import uuid4
@@ -290,13 +291,12 @@ def _named(place: str) -> Iterator[None]:
     except NoSuchNamespaceError as error:
         hint = "`whimbrel aws template` makes it: deploy the stack."
         raise UserError("the database is not in Glue", place=place, hint=hint) from error
+    except sqlite3.Error as error:
+        hint = "Run the same command again; or remove the catalog's file: it is made again from the data sets."
+        raise StateError(f"the catalog cannot be used: {error}", place=place, hint=hint) from error
     except Exception as error:
         from botocore.exceptions import BotoCoreError, ClientError
-        from sqlalchemy.exc import SQLAlchemyError
 
         if isinstance(error, ClientError | BotoCoreError):
             translate(error, place)
-        if isinstance(error, SQLAlchemyError):
-            hint = "Run the same command again; or remove the catalog's file: it is made again from the data sets."
-            raise StateError(f"the catalog cannot be used: {error}", place=place, hint=hint) from error
         raise

@@ -178,12 +178,7 @@ def open_catalog(project: Project, place: LakePlace) -> Iterator[MetastoreCatalo
         client = open_service(replace(project.target, endpoint=project.lake.glue_endpoint), "glue")
         yield GlueCatalog("whimbrel", client=client, **files, **{"glue.skip-archive": "true"})
         return
-    from pyiceberg.catalog.sql import SqlCatalog
+    from whimbrel.lake.iceberg_catalog import FileCatalog
 
     place.folder.mkdir(parents=True, exist_ok=True)
-    catalog = SqlCatalog("whimbrel", uri=f"sqlite:///{place.folder.absolute() / CATALOG}", **files)
-    try:
-        catalog.create_namespace_if_not_exists(project.lake.database)
-        yield catalog
-    finally:
-        catalog.close()
+    yield FileCatalog(place.folder.absolute() / CATALOG, project.lake.database, files)

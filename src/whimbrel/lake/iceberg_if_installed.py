@@ -10,6 +10,5 @@ from whimbrel.lake.need import need
 
 def need_iceberg() -> Any:
     """Our module, where what it stands on is installed. Raises UserError."""
-    for module in ("pyiceberg", "sqlalchemy"):
-        need(module, "iceberg")
+    need("pyiceberg", "iceberg")
     return import_module("whimbrel.lake.iceberg")

@@ -8,7 +8,7 @@ cannot be done. So nearly every file is read once, though no type was known befo
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -16,13 +16,14 @@ from pathlib import Path
 
 from whimbrel.errors import StateError, Stopped
 from whimbrel.lake import fast, sources
+from whimbrel.lake.change_lines import is_readable, rows_of
 from whimbrel.lake.items import BadLine
 from whimbrel.lake.known_types import KnownTypes, plan_of
 from whimbrel.lake.lines import check_whole, lines
 from whimbrel.lake.need import need
 from whimbrel.lake.refused import Refused, shown_text
 from whimbrel.lake.segments import Part, PartWriter, rewrite
-from whimbrel.lake.sources import Record, SourceFile
+from whimbrel.lake.sources import Line, Record, SourceFile
 from whimbrel.lake.types import Type
 from whimbrel.lake.values import widens
 from whimbrel.records import Item
@@ -34,6 +35,7 @@ _BATCH_BYTES = 16 << 20  # of lines that DuckDB reads at once
 _BYTES_AT_ONCE = (
     256 << 10
 )  # of lines that are read one by one: few enough that their items stay in the processor's cache
+_CHANGED_AT_ONCE = 1 << 20  # bytes of changes that PyArrow parses at once
 _MOST_ROWS, _FEWEST_ROWS = 122_880, 2_048
 _LOOK_LINES, _MOST_LOOKS, _FEWEST_LOOKS = 200, 2_000, 20  # of one file; of all, which are read one after the other
 _HEAD_BYTES = 256 << 10  # of a file in S3, to look at its first lines
@@ -105,7 +107,9 @@ class PartMaker:
             if before != (writing.part.rows, writing.part.refusals):
                 writing.part.again = True  # what was written of the file cannot be undone
                 return 0
-        return self._add_slowly(source, writing)
+        if source.form == "incremental":
+            return self._add_changes(source, writing)
+        return self._add_lines(source, sources.read(source), writing)
 
     def _add_fast(self, source: SourceFile, types: dict[str, Type], writing: PartWriter, rows: int) -> int:
         seen, strange, bad = 0, 0, set[bytes]()
@@ -132,9 +136,26 @@ class PartMaker:
                     writing.refuse(Refused(source.place, found.number, {}, found.fault, shown_text(found.text)))
         return seen
 
-    def _add_slowly(self, source: SourceFile, writing: PartWriter) -> int:
+    def _add_changes(self, source: SourceFile, writing: PartWriter) -> int:
+        """Many at once; the rest of the file one by one, when that was not to be had."""
+        seen, together = 0, True
+        for texts in _chunks(lines(source.path), _CHANGED_AT_ONCE):
+            plan = plan_of(writing.types)
+            together = together and is_readable(plan, self._columns.key)
+            if together and (rows := rows_of(texts, plan, self._columns.key)):
+                self._look()
+                writing.hold(source, *rows)
+                self._on_items(len(texts))
+            else:
+                together = False
+                found = (sources.checked(source, number, text) for number, text in enumerate(texts, seen + 1))
+                self._add_lines(source, found, writing)
+            seen += len(texts)
+        return seen
+
+    def _add_lines(self, source: SourceFile, found: Iterable[Line], writing: PartWriter) -> int:
         seen, held, records = 0, 0, list[Record]()
-        for line in sources.read(source):
+        for line in found:
             seen += 1
             held += len(line.text)
             if line.record is None:
@@ -229,6 +250,19 @@ def cut_off(source: SourceFile) -> Iterator[None]:
     except StateError:
         if source.size <= _HEAD_BYTES or source.stored is None:
             raise
+
+
+def _chunks(found: Iterable[bytes], most: int) -> Iterator[list[bytes]]:
+    """The lines, so many bytes of them at once and one more."""
+    held, size = list[bytes](), 0
+    for line in found:
+        held.append(line)
+        size += len(line)
+        if size >= most:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
 
 
 def _batch_rows(source: SourceFile) -> int:

@@ -92,10 +92,10 @@ class PartWriter:
             import pyarrow as pa
 
             arrays = [pa.array(each, pa.string()) for each in texts.values()]
-            self._hold(source, pa.RecordBatch.from_arrays(arrays, list(texts)), [deleted for _, deleted in kept])
+            self.hold(source, pa.RecordBatch.from_arrays(arrays, list(texts)), [deleted for _, deleted in kept])
 
-    def _hold(self, source: SourceFile, batch: pyarrow.RecordBatch, deleted: list[bool]) -> None:
-        """Few rows, of which many become a row group."""
+    def hold(self, source: SourceFile, batch: pyarrow.RecordBatch, deleted: list[bool]) -> None:
+        """Few rows, as texts of the types of now, of which many become a row group."""
         if self._held and (self._held_as != self.types or self._held_bytes > HELD_BYTES):
             self.add_held(source)
         self._held.append(batch)
