@@ -91,7 +91,7 @@ def local(folder: Path, export: Path, dataset: str = "") -> Path:
     return file
 
 
-def shared(folder: Path, export: Path, identity: str, server: Any, bucket: str) -> Path:
+def shared(folder: Path, export: Path, identity: str, server: Any, bucket: str, dataset: str = "") -> Path:
     folder.mkdir(parents=True)
     s3 = boto3.client("s3", endpoint_url=server.endpoint, region_name="us-east-1")
     s3.create_bucket(Bucket=bucket)
@@ -101,8 +101,9 @@ def shared(folder: Path, export: Path, identity: str, server: Any, bucket: str) 
     chain = Chain("t", (("customer_id", "S"),), identity, TIME, exports=(identity,))
     s3.put_object(Bucket=bucket, Key="lake/exports/bank/chain.json", Body=chain_bytes(chain))
     file = folder / "whimbrel.toml"
-    where = f'[lake]\nfolder = "s3://{bucket}/lake"\ns3_endpoint = "{server.endpoint}"\n'
-    file.write_text(f'[target]\nendpoint = "{server.endpoint}"\nregion = "us-east-1"\n{where}{DATASET}')
+    where = f'[lake]\nfolder = "s3://{bucket}/lake"\n'
+    where += f's3_endpoint = "{server.endpoint}"\nglue_endpoint = "{server.endpoint}"\n'
+    file.write_text(f'[target]\nendpoint = "{server.endpoint}"\nregion = "us-east-1"\n{where}{DATASET}{dataset}')
     return file
 
 

@@ -1,6 +1,6 @@
 """The data of a renewal where one item in a hundred has changed, beside that of a full one: DynamoDB's exports of a
-table, full and of a day's changes, become a data set, in a folder, in S3 and published as an Iceberg table. And a
-training, which reads the whole data set either way. CPU of whole commands, their start in it.
+table, full and of a day's changes, become a data set, in a folder and in S3, and both published as an Iceberg table,
+too, in S3 by Glue. And a training, which reads the whole data set either way. CPU of whole commands, their start in it.
 
 ``python -m benchmarks.renewed [--items N] [--rounds N]``
 """
@@ -46,11 +46,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, Ministack(Path(name) / "server") as server:
         folder = Path(name)
         without_pandas(folder / "hidden")
+        glue = boto3.client("glue", endpoint_url=server.endpoint, region_name="us-east-1")
+        glue.create_database(DatabaseInput={"Name": "whimbrel"})
         identity = write_export(folder / "export", options.items)
         projects = {
             "folder": local(folder / "a", folder / "export", MODEL),
-            "S3": shared(folder / "b", folder / "export", identity, server, "renewed"),
+            "S3": shared(folder / "b", folder / "export", identity, server, "plain"),
             "folder, published": local(folder / "c", folder / "export", f'publish = "iceberg"\n{MODEL}'),
+            "S3, published": shared(
+                folder / "d", folder / "export", identity, server, "published", 'publish = "iceberg"\n'
+            ),
         }
         full = {way: run(("convert", "bank"), project).cpu for way, project in projects.items()}
         seen: dict[str, list[float]] = {way: [] for way in projects}
@@ -58,8 +63,8 @@ def main() -> None:
             export = folder / f"export{turn}"
             added = write_changes(export, options.items, turn)
             for way, project in projects.items():
-                if way == "S3":
-                    upload(export, added, server, turn)
+                if way.startswith("S3"):
+                    upload(export, added, server, "published" if "published" in way else "plain", turn)
                 else:
                     link(export, project.parent / "lake" / "exports" / "bank")
                 seen[way].append(run(("convert", "bank"), project).cpu)
@@ -106,14 +111,14 @@ def link(export: Path, place: Path) -> None:
             os.link(path, to)
 
 
-def upload(export: Path, identity: str, server: Ministack, turn: int) -> None:
+def upload(export: Path, identity: str, server: Ministack, bucket: str, turn: int) -> None:
     s3 = boto3.client("s3", endpoint_url=server.endpoint, region_name="us-east-1")
     for path in export.rglob("*"):
         if path.is_file():
-            s3.upload_file(str(path), "renewed", f"{KEY}/{path.relative_to(export)}")
-    chain = chain_in(s3.get_object(Bucket="renewed", Key=f"{KEY}/chain.json")["Body"].read(), KEY)
+            s3.upload_file(str(path), bucket, f"{KEY}/{path.relative_to(export)}")
+    chain = chain_in(s3.get_object(Bucket=bucket, Key=f"{KEY}/chain.json")["Body"].read(), KEY)
     later = replace(chain, last=identity, as_of=moment(turn), exports=(*chain.exports, identity))
-    s3.put_object(Bucket="renewed", Key=f"{KEY}/chain.json", Body=chain_bytes(later))
+    s3.put_object(Bucket=bucket, Key=f"{KEY}/chain.json", Body=chain_bytes(later))
 
 
 def table(items: int, full: dict[str, float], renewed: dict[str, float], training: float) -> str:

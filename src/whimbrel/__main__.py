@@ -26,11 +26,10 @@ def _run() -> None:
 
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(INTERRUPTED))
     sys.meta_path.insert(0, Without("pandas", *["numpy" for name in sys.argv[1:2] if name in WITHOUT_NUMPY]))
-    from whimbrel.memory import few_collections_to_the_end  # from here on, since imports make many objects
+    from whimbrel.cli.main import main  # takes a moment, in which a person may press Ctrl-C
+    from whimbrel.memory import few_collections_to_the_end
 
     few_collections_to_the_end()
-    from whimbrel.cli.main import main  # takes a moment, in which a person may press Ctrl-C
-
     main()
 
 

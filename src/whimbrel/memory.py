@@ -82,9 +82,10 @@ def few_collections() -> Iterator[None]:
 
 
 def few_collections_to_the_end() -> None:
-    """The same for the rest of the process. At its end Python looks through all modules before they go, which takes a
-    quarter of a second where there are many: it passes over them.
+    """The same for the rest of the process, also for what a command imports. At its end Python looks through all
+    modules before they go, which takes a quarter of a second where there are many: it passes over them.
     """
+    gc.freeze()  # what is there stays, and is not counted any more
     gc.set_threshold(*_RARELY)
     atexit.register(_pass_over)
 

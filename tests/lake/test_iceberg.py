@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -336,6 +336,36 @@ def test_a_catalog_that_never_takes_it_ends_by_name(exports: Exports, monkeypatc
     monkeypatch.setattr(FileCatalog, "commit_table", refuses)
     assert "others change the Iceberg table all the time" in exports.convert(code=3)
     monkeypatch.undo()
+    exports.convert()
+    exports.agree()
+
+
+@pytest.mark.parametrize("made_by", ["whimbrel", "pyiceberg"])
+def test_the_catalog_is_one_that_pyiceberg_reads_and_writes(exports: Exports, made_by: str) -> None:
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    exports.add([full(**item(pk)) for pk in range(9)], whole=True)
+    exports.lake.mkdir(exist_ok=True)
+    uri = f"sqlite:///{exports.lake / 'iceberg.db'}"
+    if made_by == "pyiceberg":
+        with closing(SqlCatalog("whimbrel", uri=uri)) as theirs:
+            theirs.create_namespace("whimbrel")
+    exports.convert()
+    exports.add([deleted(1)])
+    exports.convert()
+    exports.agree()
+    with closing(SqlCatalog("whimbrel", uri=uri)) as theirs:
+        assert theirs.list_namespaces() == [("whimbrel",)]
+        assert theirs.list_tables("whimbrel") == [("whimbrel", TABLE)]
+        table = theirs.load_table(("whimbrel", TABLE))
+        assert by_key(table.scan().to_arrow().to_pylist()) == max(exports.ours().items())[1]
+        with table.transaction() as change:  # a commit of theirs, after which ours continues
+            change.set_properties({"owner": "somebody"})
+        exports.add([written(3, n={"N": "33"})])
+        exports.convert()
+        exports.agree()
+        assert theirs.load_table(("whimbrel", TABLE)).properties["owner"] == "somebody"
+        theirs.drop_table(("whimbrel", TABLE))
     exports.convert()
     exports.agree()
 

@@ -7,7 +7,7 @@ where the lines have no more, there is nothing else in them. So one sum is proof
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -50,24 +50,24 @@ def rows_of(lines: Sequence[bytes], plan: Plan, key: tuple[str, ...]) -> tuple[p
     rows = _parsed(text, plan, key) if _has_a_document_in_each(text, lines) else None
     if rows is None or len(rows) != count:
         return None
-    keys, old, new = (_texts(rows[name].combine_chunks(), plan) for name in ("Keys", "OldImage", "NewImage"))
     time = pc.struct_field(rows["Metadata"].combine_chunks(), ["WriteTimestampMicros", "N"])
-    accounted = count * _FRAME + _bytes(time)
-    for name, texts in (("Keys", keys), ("OldImage", old), ("NewImage", new)):
+    accounted = count * _FRAME + _bytes([time])
+    images = {name: _texts(rows[name], plan) for name in ("Keys", "OldImage", "NewImage")}
+    for name, texts in images.items():
         there = count - rows[name].null_count
         accounted += _bytes_of(texts, plan, there) + (there * len(f',"{name}":') if name != "Keys" else 0)
-    if accounted + (count - 1) != len(text):
-        return None
-    deleted = rows["NewImage"].combine_chunks().is_null()
+    keys, new = images["Keys"], images["NewImage"]
     if not (
-        _all(pc.match_substring_regex(time, "^[0-9]+$"))
-        and not any(keys[name].null_count for name in key)
-        and all(_all(pc.or_kleene(deleted, pc.equal(keys[name], new[name]))) for name in key)
-        and all(_is_surely_right(image, plan) for image in (keys, old, new))
+        accounted + (count - 1) == len(text)
+        and len(keys) == len(key)
+        and not any(each.null_count for each in (time, *keys.values()))
+        and pc.all(pc.match_substring_regex(time, "^[0-9]+$")).as_py()
+        and all(_same_where_there(new[name], keys[name], rows["NewImage"]) for name in key if new)
+        and _are_surely_right(images.values(), plan)
     ):
         return None
-    columns = [keys[name] if name in key else new[name] for name, _ in plan]
-    return pa.RecordBatch.from_arrays(columns, [name for name, _ in plan]), deleted.to_pylist()
+    columns = [keys[name] if name in key else new.get(name, pa.nulls(count, pa.string())) for name, _ in plan]
+    return pa.RecordBatch.from_arrays(columns, [name for name, _ in plan]), rows["NewImage"].is_null().to_pylist()
 
 
 def _has_a_document_in_each(text: bytes, lines: Sequence[bytes]) -> bool:
@@ -109,40 +109,54 @@ def _schema(plan: Plan, key: tuple[str, ...]) -> pyarrow.Schema:
     return pa.schema([("Metadata", time), ("Keys", image(key)), ("OldImage", whole), ("NewImage", whole)])
 
 
-def _texts(images: pyarrow.Array, plan: Plan) -> Texts:
+def _same_where_there(texts: pyarrow.Array, others: pyarrow.Array, images: pyarrow.ChunkedArray) -> bool:
+    import pyarrow.compute as pc
+
+    same = pc.equal(texts, others)  # NULL where an image is not there, or has no such attribute
+    return texts.null_count == images.null_count and pc.all(same).as_py() is not False
+
+
+def _texts(images: pyarrow.ChunkedArray, plan: Plan) -> Texts:
+    """Of the attributes that they may have; of none where there is no image."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    there = [field.name for field in images.type]
-    found = {name: pc.struct_field(images, [name, tag]) for name, tag in plan if name in there}
+    if images.null_count == len(images):
+        return {}
+    whole = images.combine_chunks()
+    there = {field.name for field in whole.type}
+    found = {name: pc.struct_field(whole, [name, tag]) for name, tag in plan if name in there}
     return {name: each.cast(pa.string()) if each.type == pa.bool_() else each for name, each in found.items()}
 
 
 def _bytes_of(texts: Texts, plan: Plan, images: int) -> int:
     """What so many images take: ``{"name":{"S":"text"},"other":{"N":"1"}}``, none of them empty."""
-    size = images * len("{}")
+    size = images * len("{}") + _bytes(texts.values())
     for name, tag in plan:
-        if name in texts and (values := len(texts[name]) - texts[name].null_count):
+        if name in texts:
             around = len(orjson.dumps(name)) + len(':{"":},') + len(tag) + (0 if tag == "BOOL" else len('""'))
-            size += values * around + _bytes(texts[name])
+            size += (len(texts[name]) - texts[name].null_count) * around
     return size - images  # the last of each has no comma behind it
 
 
-def _bytes(texts: pyarrow.Array) -> int:
+def _bytes(texts: Iterable[pyarrow.Array]) -> int:
     import pyarrow.compute as pc
 
-    return pc.sum(pc.binary_length(texts)).as_py() or 0
+    return pc.sum(pc.binary_length(_all_of(texts))).as_py() or 0
 
 
-def _is_surely_right(texts: Texts, plan: Plan) -> bool:
+def _are_surely_right(images: Iterable[Texts], plan: Plan) -> bool:
     """Numbers and base64, of the forms that nearly all have."""
     import pyarrow.compute as pc
 
-    checked = [(texts[name].drop_null(), _SURE[tag]) for name, tag in plan if name in texts and tag in _SURE]
-    return all(_all(pc.match_substring_regex(each, pattern)) for each, pattern in checked)
+    for kind, pattern in _SURE.items():
+        found = [image[name] for image in images for name, tag in plan if tag == kind and name in image]
+        if pc.any(pc.invert(pc.match_substring_regex(_all_of(found), pattern))).as_py():
+            return False
+    return True
 
 
-def _all(values: pyarrow.Array) -> bool:
-    import pyarrow.compute as pc
+def _all_of(texts: Iterable[pyarrow.Array]) -> pyarrow.ChunkedArray:
+    import pyarrow as pa
 
-    return pc.all(values, skip_nulls=False, min_count=0).as_py() is True
+    return pa.chunked_array(list(texts), pa.string())

@@ -17,7 +17,7 @@ from whimbrel.errors import UserError
 from whimbrel.lake import datasets
 from whimbrel.lake.datasets import DELETED, SEQUENCE, typed
 from whimbrel.lake.duck import bounded, give_back
-from whimbrel.lake.gone import batches, last_rows, latest, superseded
+from whimbrel.lake.gone import batches, last_rows, latest, stored_schema, superseded
 from whimbrel.lake.manifest import DataFile, Manifest, data_file
 from whimbrel.lake.need import need
 from whimbrel.lake.segments import MOST_CHUNKS, parquet_writer
@@ -72,7 +72,7 @@ def _keys(files: Sequence[Path], key: Sequence[str]) -> pyarrow.RecordBatchReade
     """Of files of the same types. Read by Arrow, one after the other: DuckDB would need more for what a file says of
     all its columns, and keep that of each.
     """
-    pa, stored = need("pyarrow", "lake"), need("pyarrow.parquet", "lake").read_schema(files[0])
+    pa, stored = need("pyarrow", "lake"), stored_schema(files[0])
     schema = pa.schema([stored.field(name) for name in key])
 
     keys = (batch for path in files for batch in batches(path, key, KEYS_AT_ONCE))
@@ -81,7 +81,7 @@ def _keys(files: Sequence[Path], key: Sequence[str]) -> pyarrow.RecordBatchReade
 
 def has_its_types(folder: Path, manifest: Manifest, file: DataFile) -> bool:
     """Whether each column that the file has is of the data set's type there."""
-    stored = need("pyarrow.parquet", "lake").read_schema(datasets.home(folder, manifest.name) / file.path)
+    stored = stored_schema(datasets.home(folder, manifest.name) / file.path)
     kinds = {each.name: arrow_type(parse_type(each.type)) for each in manifest.schema}
     return all(stored.field(name).type == kind for name, kind in kinds.items() if name in stored.names)
 

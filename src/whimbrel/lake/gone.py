@@ -44,14 +44,19 @@ def are_few(folder: Path, manifest: Manifest) -> bool:
     """
     if not 0 < sum(file.rows for file in manifest.deltas) <= FEW:
         return False
-    read_schema = need("pyarrow.parquet", "lake").read_schema
     kinds = {field.name: parse_type(field.type) for field in manifest.schema if field.name in manifest.key}
-    stored = [read_schema(home(folder, manifest.name) / file.path) for file in manifest.files]
+    stored = [stored_schema(home(folder, manifest.name) / file.path) for file in manifest.files]
     return all(
         kind.kind in _COMPARED_ALIKE
         and all(name in each.names and each.field(name).type == arrow_type(kind) for each in stored)
         for name, kind in kinds.items()
     )
+
+
+@lru_cache(32)  # several ask for it in one conversion; files never change
+def stored_schema(path: Path) -> pyarrow.Schema:
+    """The columns of a data set's file."""
+    return need("pyarrow.parquet", "lake").read_schema(path)
 
 
 def _by_path(manifest: Manifest) -> list[DataFile]:

@@ -247,14 +247,16 @@ def _takes(table: Table, manifest: Manifest) -> bool:
 def _grow(change: Transaction, manifest: Manifest) -> None:
     """Raises ValueError where the columns would not be those of the data set."""
     wanted = schema_of(manifest)
-    with change.update_schema() as columns:
-        columns.union_by_name(wanted)
+    if shape(change.table_metadata.schema()) != shape(wanted):
+        with change.update_schema() as columns:
+            columns.union_by_name(wanted)
     grown = change.table_metadata.schema()
     if shape(grown) != shape(wanted):
         raise ValueError(f"the columns of {manifest.id} do not extend those of the table")
     others = [MappedField.model_validate({"field-id": number, "names": [name]}) for name, number in _OF_DELTAS.items()]
-    names = NameMapping([*grown.name_mapping, *others])
-    change.set_properties({TableProperties.DEFAULT_NAME_MAPPING: names.model_dump_json()})
+    names = NameMapping([*grown.name_mapping, *others]).model_dump_json()
+    if change.table_metadata.properties.get(TableProperties.DEFAULT_NAME_MAPPING) != names:
+        change.set_properties({TableProperties.DEFAULT_NAME_MAPPING: names})
 
 
 def _check(table: Table, manifest: Manifest) -> None:
