@@ -39,6 +39,12 @@ except SystemExit:
 pyarrow.array(range(3))
 print("pandas" in sys.modules)
 """
+ENDED = """
+import atexit, gc, sys
+atexit.register(lambda: sys.stderr.write(str(len(gc.get_objects()))))
+from whimbrel.__main__ import run
+run()
+"""
 WIDTH = 70  # so narrow that some lines are cut
 PROJECT = """
 [source]
@@ -108,6 +114,11 @@ def test_pyarrow_does_not_import_pandas_into_a_command() -> None:
     pytest.importorskip("pyarrow")
     done = subprocess.run([sys.executable, "-c", ARRAY, "--help"], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_the_end_of_a_command_is_not_spent_looking_for_garbage() -> None:
+    ended = subprocess.run([sys.executable, "-c", ENDED, "--help"], capture_output=True, text=True, check=True)
+    assert int(ended.stderr) < 500, "objects that are looked at"
 
 
 @pytest.mark.parametrize("name", main.commands)
