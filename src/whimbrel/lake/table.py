@@ -327,8 +327,10 @@ def _check_name(project: Project, lake: OpenLake, name: str) -> None:
 
 
 def _key(lake: OpenLake, rule: Dataset) -> tuple[str, ...]:
+    if rule.key:
+        return rule.key
     chain = lake.chain(rule.table)
-    return rule.key or (tuple(name for name, _ in chain.key) if chain else ())
+    return tuple(name for name, _ in chain.key) if chain else ()
 
 
 def _export_plan(
