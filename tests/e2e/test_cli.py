@@ -16,6 +16,12 @@ from tests.e2e.conftest import MakeWork
 from tests.e2e.work import Work
 
 
+@pytest.fixture(autouse=True)
+def started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command by an interpreter that begins with it, as a person's."""
+    monkeypatch.setattr("tests.e2e.work.can_fork", lambda _environment: False)
+
+
 @pytest.fixture
 def shop(work: Work) -> Work:
     fill(work.source, work.database, 200)

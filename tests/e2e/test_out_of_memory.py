@@ -45,6 +45,7 @@ def reached(work: Work, phase: str) -> Iterator[subprocess.Popen[str]]:
     if phase in ("apply", "verify"):
         work.call(*MIGRATE)
         work.source.execute("UPDATE purchase SET quantity = quantity + 1", database=work.database)
+    work.forked = False  # whose memory is its own
     process = work.start(*(["verify"] if phase == "verify" else MIGRATE))
     marks = {"regroup": "spill", "verify": "verify"}
     try:

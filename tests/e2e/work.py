@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from demo.servers import DynamoServer, SqlServer
 from tests.e2e import judge
+from tests.forked import Forked, can_fork
 from whimbrel.cli.main import main
 
 GROUP = """
@@ -67,6 +68,7 @@ class Work:
     target_settings: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     program: tuple[str, ...] = PROGRAM
+    forked: bool = True  # its processes; otherwise an interpreter is started for each
 
     def write_project(self) -> None:
         (self.folder / "whimbrel.toml").write_text(f"""
@@ -85,13 +87,13 @@ target = "{self.target}"
 
     def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
         """``whimbrel …`` in the project's folder, in the background. ``more`` goes to Popen."""
-        return subprocess.Popen(
-            [sys.executable, *self.program, *arguments],
-            cwd=self.folder,
-            env=os.environ | {"WHIMBREL_SOURCE_PASSWORD": self.source.password} | self.environment,
-            text=True,
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more,
-        )
+        environment = os.environ | {"WHIMBREL_SOURCE_PASSWORD": self.source.password} | self.environment
+        more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
+        plain = self.program == ("-m", "whimbrel") and more.keys() <= {"stdin", "stdout", "stderr"}
+        if self.forked and plain and can_fork(environment):
+            return Forked(arguments, self.folder, environment, **more)
+        command = [sys.executable, *self.program, *arguments]
+        return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **more)
 
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """``whimbrel …`` to its end, which must be the exit code ``code``."""

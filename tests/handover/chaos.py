@@ -14,7 +14,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ from demo.servers import Server, ServerUnavailable, SqlServer
 from tests.handover import both_sides
 from tests.handover.both_sides import Site
 from tests.handover.closing import REFUSED, TRIGGERS, close_by, is_shut
-from tests.handover.forked import CTRL_C, DISK_FULL, KILL, Command, Commands, Ended, ForkedWork, Step
+from tests.handover.forked import Command, Ended, ForkedWork
 from tests.handover.site import StreamsServer
+from tests.handover.striking import CTRL_C, DISK_FULL, KILL, Step
 from tests.handover.through import Through, through
 
 MAY_END_WITH = {
@@ -75,7 +76,6 @@ class Chaos:
     def __init__(
         self,
         site: Site,
-        commands: Commands,
         streams: StreamsServer,
         seed: int,
         at_steps: float = 0.5,
@@ -86,7 +86,6 @@ class Chaos:
         go through, and is killed too.
         """
         assert isinstance(site.work, ForkedWork)
-        site.work.commands = commands
         self.site, self.work, self.source, self.streams = site, site.work, site.work.source, streams
         self.chance = random.Random(seed)
         self.writers = Writers(site, close_by(fence, site))
@@ -343,13 +342,12 @@ def chaos(kind: type[SqlServer], folder: Path, seed: int, *, stream: bool = Fals
     with (
         source,
         StreamsServer(folder / "streams").start() as streams,
-        closing(Commands()) as commands,
         through(streams, folder) if stream else nullcontext() as between,
     ):
         lines = between.project_lines if between else ""
         load: Any = {"threads": 4, "rate": 100, "more": lines}
         site = both_sides.make(source, streams, source.new_database(), folder, kind=ForkedWork, **load)
-        made = Chaos(site, commands, streams, seed, stream=between, **more)
+        made = Chaos(site, streams, seed, stream=between, **more)
         made.writers.start()
         try:
             site.wait_for_writes("mysql", 20)

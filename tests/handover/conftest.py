@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from demo.shop import CREATE
 from tests.conftest import unique
 from tests.e2e.work import Work
 from tests.handover import both_sides
-from tests.handover.forked import Commands, ForkedWork
+from tests.handover.forked import ForkedWork
 from whimbrel.project import Source
 
 BACK = 'it\'s `back`@"home"'  # the reverse account: every character that could end a quote
@@ -99,17 +98,6 @@ def shop(request: pytest.FixtureRequest, make_shop: Callable[[SqlServer], Work])
     return make_shop(request.getfixturevalue(request.param))
 
 
-@pytest.fixture(scope="session")
-def commands() -> Iterator[Commands]:
-    with closing(Commands()) as made:
-        yield made
-
-
 @pytest.fixture
-def site(
-    source_server: SqlServer, ministack: Ministack, database: str, tmp_path: Path, commands: Commands
-) -> both_sides.Site:
-    site = both_sides.make(source_server, ministack, database, tmp_path, kind=ForkedWork)
-    assert isinstance(site.work, ForkedWork)
-    site.work.commands = commands
-    return site
+def site(source_server: SqlServer, ministack: Ministack, database: str, tmp_path: Path) -> both_sides.Site:
+    return both_sides.make(source_server, ministack, database, tmp_path, kind=ForkedWork)

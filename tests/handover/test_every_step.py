@@ -13,7 +13,7 @@ import pytest
 from demo.servers import MariaDB, MySQL, SqlServer
 from tests.handover.chaos import chaos
 from tests.handover.closing import COMMAND, REVOKE, TRIGGERS
-from tests.handover.forked import CTRL_C, DISK_FULL, KILL
+from tests.handover.striking import CTRL_C, DISK_FULL, KILL
 
 pytestmark = [
     pytest.mark.slow,

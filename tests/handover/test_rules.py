@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import pytest
 from demo.application import allow
 from demo.servers import MariaDB, SqlServer
 from tests.conftest import unique
-from tests.handover.forked import Commands, ForkedWork
+from tests.handover.forked import ForkedWork
 from tests.handover.site import StreamsServer
 
 SETTINGS = """
@@ -117,9 +117,7 @@ def coded(item: dict[str, Any]) -> dict[str, Any]:
 
 
 class Shop:
-    def __init__(
-        self, source: SqlServer, streams: StreamsServer, folder: Path, commands: Commands, **rules: str
-    ) -> None:
+    def __init__(self, source: SqlServer, streams: StreamsServer, folder: Path, **rules: str) -> None:
         self.source, self.streams, self.database = source, streams, source.new_database()
         allow(source, self.database, "back")
         rows = ", ".join(f"({id_}, 'first {id_}', 0, {id_}, NULL)" for id_ in range(FIRST))
@@ -127,7 +125,6 @@ class Shop:
         self.work = ForkedWork(
             folder, source, self.database, streams, unique("login"), MAPPING, "login", source_settings=""
         )
-        self.work.commands = commands
         (folder / "hook.py").write_text(HOOK)
         hook = json.dumps([sys.executable, str(folder / "hook.py"), streams.endpoint, self.work.target])
         self.work.target_settings = SETTINGS.format(**rules) + f"on_switch = {hook}\n"
@@ -175,8 +172,8 @@ class Shop:
 
 @contextmanager
 def shop_of(source: SqlServer, folder: Path, **rules: str) -> Iterator[Shop]:
-    with StreamsServer(folder / "streams").start() as streams, closing(Commands()) as commands:
-        yield Shop(source, streams, folder, commands, **rules)
+    with StreamsServer(folder / "streams").start() as streams:
+        yield Shop(source, streams, folder, **rules)
 
 
 def expected(application: Application, new: str) -> dict[int, tuple[Any, ...]]:

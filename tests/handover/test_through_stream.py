@@ -13,7 +13,8 @@ from demo.servers import Kinesalite, MariaDB, Ministack, MySQL, SqlServer
 from tests.function.served import Served
 from tests.handover import both_sides
 from tests.handover.chaos import chaos, survives
-from tests.handover.forked import CTRL_C, KILL, Commands, ForkedWork
+from tests.handover.forked import ForkedWork
+from tests.handover.striking import CTRL_C, KILL
 from whimbrel.migration.dirty import dirty_since
 from whimbrel.migration.verified import read_verified
 
@@ -26,14 +27,12 @@ def test_there_and_back_and_there_again(
     kinesalite: Kinesalite,
     database: str,
     tmp_path: Path,
-    commands: Commands,
 ) -> None:
     with Served(kinesalite, ministack) as served:
         site = both_sides.make(
             source_server, ministack, database, tmp_path, kind=ForkedWork, more=served.project_lines, rate=100
         )
         assert isinstance(site.work, ForkedWork)
-        site.work.commands = commands
         site.work.run("migrate", "--until-caught-up")
         with site.application():
             for _ in range(2):
