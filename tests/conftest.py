@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import botocore.session
 import pytest
+from botocore.hooks import EventAliaser
 from hypothesis import HealthCheck, Phase, settings
 
 from demo.servers import (
@@ -42,8 +43,9 @@ from tests.in_memory import use_memory
 use_memory()
 
 # What botocore knows of AWS's services is read from its files once for a process, and not by each session again: every
-# command that a test calls makes some.
+# command that a test calls makes some. So are the hundred names of events that each session gives other names.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+EventAliaser._alias_event_name = staticmethod(functools.cache(EventAliaser(None)._alias_event_name))  # type: ignore
 
 # Programs that came with the tests' packages, such as the AWS CLI.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
