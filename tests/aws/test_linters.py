@@ -27,25 +27,21 @@ def said(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_checkov_finds_nothing_in_the_templates(tmp_path: Path) -> None:
+def test_checkov_finds_what_is_wrong_and_nothing_in_the_templates(tmp_path: Path) -> None:
     """All in one run: it takes seconds to begin."""
     made = written_all(tmp_path, PROJECTS)
-    done = said("checkov", *CHECKOV, *(str(tmp_path / name / "out" / "template.json") for name in made))
+    files = [tmp_path / name / "out" / "template.json" for name in made]
+    wrong = tmp_path / "template.json"
+    made["wrong"] = written(tmp_path)
+    del made["wrong"]["template.json"]["Resources"]["Stream"]["Properties"]["StreamEncryption"]
+    wrong.write_text(json.dumps(made["wrong"]["template.json"]))
+    done = said("checkov", *CHECKOV, *map(str, [*files, wrong]))
     found = json.loads(done.stdout)
-    assert (done.returncode, found["results"]["failed_checks"]) == (0, []), done.stdout
+    failed = [(each["file_abs_path"], each["resource"]) for each in found["results"]["failed_checks"]]
+    assert (done.returncode, failed) == (1, [(str(wrong), "AWS::Kinesis::Stream.Stream")]), done.stdout
     assert found["summary"]["passed"] > 10 * len(made)
     assert found["summary"]["parsing_errors"] == 0
     assert found["summary"]["resource_count"] == sum(len(each["template.json"]["Resources"]) for each in made.values())
-
-
-def test_checkov_finds_what_is_wrong(tmp_path: Path) -> None:
-    files = written(tmp_path)
-    del files["template.json"]["Resources"]["Stream"]["Properties"]["StreamEncryption"]
-    (tmp_path / "template.json").write_text(json.dumps(files["template.json"]))
-    done = said("checkov", *CHECKOV, str(tmp_path / "template.json"))
-    assert [each["resource"] for each in json.loads(done.stdout)["results"]["failed_checks"]] == [
-        "AWS::Kinesis::Stream.Stream"
-    ]
 
 
 def test_parliament_finds_nothing_in_the_policies(tmp_path: Path) -> None:
