@@ -33,6 +33,7 @@ from whimbrel.records import Table
 OLDEST = {"mysql": (8, 0, 0), "mariadb": (10, 5, 0)}
 GENERATED_NOT_LOGGED = (11, 0, 0)  # seen in 11.8; 10.11 logs them
 WANTED = {"log_bin": "ON", "binlog_format": "ROW", "binlog_row_image": "FULL"}
+_ROW_VALUES = "binlog_row_value_options"  # of MySQL
 
 _ENGINE = Question("ENGINE", "TABLES", "TABLE_NAME")
 _EXTRA = Question("COLUMN_NAME, EXTRA", "COLUMNS", "ORDINAL_POSITION")
@@ -66,9 +67,13 @@ def named_faults(connection: Mysql, tables: Iterable[Table]) -> Iterator[SourceF
     yield from table_faults(connection, info, tables)
 
 
-def variables(connection: Mysql) -> dict[str, str]:
-    """The server's global variables, by their names in lower case."""
-    return {row["Variable_name"].lower(): row["Value"] for row in rows_as_dicts(connection, "SHOW GLOBAL VARIABLES")}
+def variables(connection: Mysql, *names: str) -> dict[str, str]:
+    """The server's global variables, by their names in lower case: those of ``names`` that it has, or all, which are
+    a thousand.
+    """
+    wanted = f" WHERE Variable_name IN ({', '.join(repr(name) for name in names)})" if names else ""
+    rows = rows_as_dicts(connection, f"SHOW GLOBAL VARIABLES{wanted}")
+    return {row["Variable_name"].lower(): row["Value"] for row in rows}
 
 
 def unlogged(connection: Mysql, tables: Iterable[Table]) -> Iterator[SourceFault]:
@@ -85,10 +90,11 @@ def _binlog_off(has: str) -> SourceFault:
 
 
 def _setting_faults(connection: Mysql, info: ServerInfo) -> Iterator[SourceFault]:
-    has = variables(connection)
+    relaying = ("log_replica_updates", "log_slave_updates")  # by its new name, and by its old one
+    has = variables(connection, *WANTED, _ROW_VALUES, *relaying)
     yield from _version_faults(info)
     yield from _binlog_faults(has)
-    relays = has.get("log_replica_updates", has.get("log_slave_updates", "ON"))
+    relays = next((has[name] for name in relaying if name in has), "ON")
     with contextlib.suppress(PrivilegeError):
         if relays == "OFF" and replica_status(connection):
             yield _unsupported(
@@ -116,11 +122,11 @@ def _binlog_faults(has: Mapping[str, str]) -> Iterator[SourceFault]:
             continue
         hint = f"SET GLOBAL {name} = {value}, and reconnect the writers"
         yield _unsupported(name.replace("_", "-"), f"is {has.get(name)}, must be {value}", name, hint)
-    if "PARTIAL_JSON" in has.get("binlog_row_value_options", ""):
+    if "PARTIAL_JSON" in has.get(_ROW_VALUES, ""):
         yield _unsupported(
             "partial-json",
             "has PARTIAL_JSON: changed JSON documents are not whole in the binlog",
-            "binlog_row_value_options",
+            _ROW_VALUES,
             "SET GLOBAL binlog_row_value_options = '', and reconnect the writers",
         )
 
@@ -231,7 +237,7 @@ def binlogs_cascades(connection: Mysql, info: ServerInfo) -> bool:
     return (
         info.flavor == "mysql"
         and info.version >= (9, 6, 0)
-        and variables(connection).get("innodb_native_foreign_keys") != "ON"
+        and variables(connection, "innodb_native_foreign_keys").get("innodb_native_foreign_keys") != "ON"
     )
 
 
