@@ -6,7 +6,7 @@
 # make test      lint, types and the whole suite: what CI runs; WORKERS=n processes, three for two cores as servers are waited for
 # make test-all  also the slow ones: memory at large tables, every combination of servers, figures on the original data
 # make bench     side by side with what people would use instead; writes docs/benchmarks.md
-# make chaos     kills, outages and faults on both sides in every phase, by a seed: make chaos SEED=7 N=200; BY_WORKERS=1 loads and verifies by workers
+# make chaos     kills, outages and faults on both sides in every phase, by a seed: make chaos SEED=7 N=200; BY_WORKERS=1 loads, applies and verifies by workers
 # make mutants   mutation testing of the core by tests that need no server; goes on where it was: MUTANTS="checkpoint changelog", ONLY='*[27]'
 # make fuzz      coverage-guided fuzzing of every reader of bytes, SECONDS=60 each; NAMES="item binlog" for some of them; and answers of real servers that are changed on their way: N=200
 # make coverage  the suite again, counting the lines and branches of src that it runs, in all processes; fails below the floors: TESTS=tests/mapping

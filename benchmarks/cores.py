@@ -1,4 +1,4 @@
-"""What a second core brings: load and convert with one process at work and with two.
+"""What a second core brings: load, apply and convert with one process at work and with two.
 
 ``python -m benchmarks.cores [--json] [--rows N] [--rounds N] [--work "load, group"]``. Each run is a process of its
 own, in turn, and the medians count: the clock from its first row to its last, the start of its workers included, and
@@ -19,16 +19,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.apply import GROUP, RECORD, TABLE
+from benchmarks.apply import GROUP, RECORD, TABLE, changes, write_log
 from benchmarks.convert import write_items
-from benchmarks.into_nothing import answer_at_once, loading_into_nothing
+from benchmarks.into_nothing import answer_at_once, applying_into_nothing, loading_into_nothing
 from whimbrel.__main__ import Without
+from whimbrel.changelog.files import ChangeLogReader
 from whimbrel.checkpoint import RunLock
 from whimbrel.dynamodb.wire import DynamoClient
 from whimbrel.dynamodb.write import Writer
@@ -36,12 +38,18 @@ from whimbrel.lake.convert import ConvertRules, from_files
 from whimbrel.lake.sources import SourceFile
 from whimbrel.mapping.design import compile_mapping
 from whimbrel.mapping.provenance import of_snapshot
+from whimbrel.mapping.versions import Versions
 from whimbrel.memory import few_collections
+from whimbrel.migration import apply_crew
 from whimbrel.migration import load as loading
+from whimbrel.migration.apply import Applier
+from whimbrel.migration.apply_crew import ApplyCrew
+from whimbrel.migration.apply_part import ApplyWork
 from whimbrel.migration.dead import DeadLetters
+from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.load import Crew, Loader
 from whimbrel.migration.progress import Progress, TableCounts
-from whimbrel.migration.state import CheckpointStore
+from whimbrel.migration.state import CheckpointStore, StateFolder
 from whimbrel.mysql.plan import Plan
 from whimbrel.project import TableRule, Target
 from whimbrel.records import Position, Row
@@ -85,6 +93,7 @@ def compare(rows: int, rounds: int, workers: list[int], works: list[str]) -> lis
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sizes = {"load, record": rows, "load, group": 3 * rows, "convert": rows // 2}
+        sizes |= {"apply, record": rows // 3, "apply, group": rows // 6}
         results: list[Result] = []
         for work in works:
             make_ready(work, folder, sizes[work])
@@ -100,6 +109,8 @@ def make_ready(work: str, folder: Path, size: int) -> None:
     if work == "convert":
         (folder / "items").mkdir()
         write_items(folder / "items", size, 16)
+    elif work.startswith("apply"):
+        write_log(folder / work, changes(size))
     else:
         export(folder / work.removeprefix("load, "), size)
 
@@ -196,6 +207,34 @@ def load(rule: TableRule, folder: Path, workers: int) -> None:
     wire.close()
 
 
+def apply(rule: TableRule, folder: Path, workers: int) -> None:
+    """All of the log, as ``whimbrel apply`` does it."""
+    answer_at_once()
+    setattr(apply_crew, "applying", applying_into_nothing)  # noqa: B010
+    target = Target(endpoint="http://127.0.0.1:9", region="us-east-1")
+    wire, versions, log = DynamoClient(target), {rule.source: Versions(rule, TABLE)}, folder / f"apply, {rule.shape}"
+    with tempfile.TemporaryDirectory(dir=folder) as name, RunLock(Path(name)) as lock:
+        state, progress = Path(name), Progress()
+        checkpoints = CheckpointStore(state / "checkpoint.json")
+        dirty = DirtyKeys(StateFolder(state), checkpoints.now)
+        crew = ApplyCrew(
+            Crew(workers, target, lock.descriptor, lambda: None, wire.known),
+            ApplyWork(log, versions, 0.0, target),
+            dirty,
+            progress,
+            threading.Event(),
+        )
+        writer, letters = Writer(wire, target, before=dirty.begin_write), DeadLetters(state / "dead.jsonl")
+        reader = ChangeLogReader(log, None)
+        with closing(Applier(reader, versions, writer, letters, dirty, checkpoints, progress, crew=crew)) as applier:
+            while applier.step():
+                pass
+            applier.check_end()
+            applier.save()
+        dirty.close()
+    wire.close()
+
+
 def convert(folder: Path, workers: int) -> None:
     files = [SourceFile(path, "full") for path in sorted((folder / "items").glob("*.json.gz"))]
     with tempfile.TemporaryDirectory(dir=folder) as name:
@@ -206,6 +245,8 @@ def convert(folder: Path, workers: int) -> None:
 WORK: dict[str, Callable[[Path, int], None]] = {
     "load, record": partial(load, RECORD),
     "load, group": partial(load, GROUP),
+    "apply, record": partial(apply, RECORD),
+    "apply, group": partial(apply, GROUP),
     "convert": convert,
 }
 

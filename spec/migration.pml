@@ -16,6 +16,8 @@
 
 /* With LETTERS defined, the load makes dead letters of rows of item 0, which are settled later; and a transaction is in
  * the binlog before the engine shows it to readers. A run of its own, since both multiply the states.
+ *
+ * With PARALLEL defined, a batch of two changes is two stretches, which two workers write at once. A run of its own, too.
  */
 
 /* A row is absent, or belongs to an item and has one of two contents. */
@@ -72,6 +74,10 @@ mtype todo[ITEMS] = NONE;
 #define REMOVE 1
 #define SET(row) (1 + ENTRY(row))
 byte fold[ITEMS * ROWS];      /* the batch, folded: the outcome for each entry */
+#ifdef PARALLEL
+mtype todo_next[ITEMS] = NONE;  /* likewise for the second stretch */
+byte fold_next[ITEMS * ROWS];
+#endif
 #ifdef LETTERS
 byte reread = 0;              /* how many rows of the letter's item are read again */
 byte now[ROWS];               /* and what they are */
@@ -285,10 +291,10 @@ inline begin_apply() {
     }
 }
 
-/* The changes at .. until as one operation for each item at most: the last change of a row decides. */
-inline fold_batch() {
+/* The changes first .. last as one operation for each item at most: the last change of a row decides. */
+inline fold_changes(first, last) {
     d_step {
-        for (i : at + 1 .. until) {
+        for (i : first .. last) {
             j = i - 1;
             if
             :: IS_MISSED(j)
@@ -315,6 +321,57 @@ inline fold_batch() {
         i = 0; j = 0
     }
 }
+
+#ifdef PARALLEL
+inline fold_batch() {
+    fold_changes(at + 2, until);
+    d_step {
+        for (i : 0 .. ITEMS - 1) {
+            todo_next[i] = todo[i];
+            todo[i] = NONE;
+            for (j : 0 .. ROWS - 1) {
+                fold_next[AT(i, j)] = fold[AT(i, j)];
+                fold[AT(i, j)] = KEEP
+            }
+        }
+        i = 0; j = 0
+    };
+    fold_changes(at + 1, at + 1)
+}
+
+/* An item that both stretches write: the first one has written it. */
+inline take_turn(item) {
+    d_step {
+        todo[item] = todo_next[item];
+        todo_next[item] = NONE;
+        for (i : 0 .. ROWS - 1) {
+            fold[AT(item, i)] = fold_next[AT(item, i)];
+            fold_next[AT(item, i)] = KEEP
+        }
+        i = 0
+    }
+}
+
+#ifdef WITHOUT_TURNS
+/* The second stretch writes the item first. */
+inline write_out_of_turn(item) {
+    d_step {
+        for (i : 0 .. ROWS - 1) {
+            j = fold[AT(item, i)];
+            fold[AT(item, i)] = fold_next[AT(item, i)];
+            fold_next[AT(item, i)] = j
+        }
+        i = 0; j = 0
+    }
+}
+#endif
+
+#define IS_NEXT(item) (todo[item] == NONE && todo_next[item] == UPDATE_ITEM)
+#define ARE_DONE (todo[0] == NONE && todo[1] == NONE && todo_next[0] == NONE && todo_next[1] == NONE)
+#else
+#define fold_batch() fold_changes(at + 1, until)
+#define ARE_DONE (todo[0] == NONE && todo[1] == NONE)
+#endif
 
 /* UpdateItem: sets and removes entries. When it only removes, it does nothing to an item that does not exist (its
  * condition), and the item as it is afterwards (ALL_NEW) says whether to delete it because no entry is left. */
@@ -367,7 +424,15 @@ inline write_batch() {
     :: atomic { todo[1] == UPDATE_ITEM -> update_item(1); MAY_CRASH }
     :: atomic { todo[0] == DELETE_ITEM -> delete_item(0); MAY_CRASH }
     :: atomic { todo[1] == DELETE_ITEM -> delete_item(1); MAY_CRASH }
-    :: atomic { todo[0] == NONE && todo[1] == NONE -> break }
+#ifdef PARALLEL
+    :: atomic { IS_NEXT(0) -> take_turn(0) }
+    :: atomic { IS_NEXT(1) -> take_turn(1) }
+#ifdef WITHOUT_TURNS
+    :: atomic { todo[0] == UPDATE_ITEM && todo_next[0] == UPDATE_ITEM -> write_out_of_turn(0) }
+    :: atomic { todo[1] == UPDATE_ITEM && todo_next[1] == UPDATE_ITEM -> write_out_of_turn(1) }
+#endif
+#endif
+    :: atomic { ARE_DONE -> break }
     od
 }
 
@@ -493,8 +558,14 @@ inline lose_what_is_not_durable() {
 #endif
         for (i : 0 .. ITEMS - 1) {
             todo[i] = NONE;
+#ifdef PARALLEL
+            todo_next[i] = NONE;
+#endif
             for (j : 0 .. ROWS - 1) {
                 fold[AT(i, j)] = KEEP;
+#ifdef PARALLEL
+                fold_next[AT(i, j)] = KEEP;
+#endif
                 exported[AT(i, j)] = (read[i] == ROWS -> exported[AT(i, j)] : ABSENT)
             }
             read[i] = (read[i] == ROWS -> ROWS : 0)

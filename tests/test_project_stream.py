@@ -43,6 +43,7 @@ def test_everything_that_a_stream_may_be(tmp_path: Path) -> None:
         (f"[log]\n{KINESIS}shards = 3\n{LAMBDA}", "log.shards: unknown key"),
         (f'[target]\nmark = "off"\n[log]\n{KINESIS}{LAMBDA}', "needs the table of marks"),
         (f"[target]\nmax_write_units = 5\n[log]\n{KINESIS}{LAMBDA}", "target.max_write_units: must be 32 at least"),
+        (f"[run]\nparallel_apply = true\n[log]\n{KINESIS}{LAMBDA}", "run.parallel_apply: has no effect"),
         (f'[log]\n{KINESIS}endpoint = "http://me:secret@h"\n{LAMBDA}', "log.endpoint: has a user or password"),
     ],
 )

@@ -184,6 +184,13 @@ def test_the_project_says_how_many_there_may_be(tmp_path: Path, section: str, wo
     assert load_project(file).workers == workers
 
 
+@pytest.mark.parametrize(("setting", "parallel"), [("", False), ("parallel_apply = true", True)])
+def test_they_apply_where_the_project_says_so(tmp_path: Path, setting: str, parallel: bool) -> None:
+    file = tmp_path / "whimbrel.toml"
+    file.write_text(f"[target]\n[run]\n{setting}\n")
+    assert load_project(file).parallel_apply == parallel
+
+
 @pytest.mark.parametrize("setting", ["workers = 0", "workers = true", 'workers = "all"', "worker = 2"])
 def test_another_number_is_refused(tmp_path: Path, setting: str) -> None:
     file = tmp_path / "whimbrel.toml"

@@ -37,6 +37,11 @@ class Filled(NamedTuple):
     chunk_rows: int = 10_000
 
 
+# Workers apply however little it is, as much at once as they ever do.
+AT_ONCE = """
+from whimbrel.migration import apply, apply_crew, load
+load.SECONDS_FOR_WORKERS, apply.FIRST_BATCH, apply_crew.LEFT_FOR_ONE = 0.0, apply.LARGEST_BATCH, 0
+"""
 NAMES = [f"c{number}" for number in range(1, COLUMNS)]
 TABLES = {
     "wide": Filled(
@@ -148,4 +153,27 @@ def test_each_worker_stays_within_its_memory(
     print(name, most)
     assert MOST < most < MOST + 3 * MORE
     work.call("migrate", "--until-caught-up")
+    work.verify()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [("wide", "c7 = CONCAT(c7, '!') WHERE id MOD 60 = "), ("large items", "note = CONCAT('x', note) WHERE owner = ")],
+)
+def test_each_worker_that_applies_stays_within_its_memory(
+    make_work: MakeWork, mariadb: MariaDB, ministack: Ministack, name: str, change: str
+) -> None:
+    work = filled(make_work, mariadb, ministack, TABLES[name], workers=4)
+    work.mapping += "\nparallel_apply = true\n"
+    work.write_project()
+    work.call("migrate", "--until-caught-up")
+    for number in range(60):
+        work.source.execute(f"UPDATE stored SET {change}{number}", database=work.database)
+    work.call("capture", "--until-caught-up")
+    work.program = ("-c", f"{AT_ONCE}from whimbrel.__main__ import run\nrun()\n")
+    most = peak(work, "apply", "--until-caught-up")
+    print(name, most)
+    assert MOST < most < MOST + 3 * MORE
     work.verify()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from inspect import getsource
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +42,28 @@ sort_key = { name = "productid" }
 exclude = ["customerid", "orderid"]
 """
 PATIENCE = 240.0  # seconds for what must come; only a failure takes as long, however busy the machine is
-# A program that has workers load and verify however few rows there are, and although a cap makes it last.
-WITH_WORKERS = """
-from whimbrel.__main__ import run
-from whimbrel.migration import first_look, load
-load.SECONDS_FOR_WORKERS, load.UNITS_OF_A_WORKER, first_look.ROWS_FOR_A_WORKER = 0.0, 1, 0
-run()
-"""
-# With WHIMBREL_TEST_WORKERS=1, the processes that tests start, and kill, load and verify by workers.
-PROGRAM = ("-c", WITH_WORKERS) if os.environ.get("WHIMBREL_TEST_WORKERS") else ("-m", "whimbrel")
+
+
+def few_for_workers() -> None:
+    """Workers load and verify however few rows there are, and although a cap makes it last. They apply a few changes at
+    a time where the project says that they may.
+    """
+    from whimbrel.migration import apply, apply_crew, first_look, load
+
+    load.SECONDS_FOR_WORKERS, load.UNITS_OF_A_WORKER, first_look.ROWS_FOR_A_WORKER = 0.0, 1, 0
+    apply.FIRST_BATCH, apply.LARGEST_BATCH = 3, 20
+    apply_crew.LEFT_FOR_ONE = 0
+
+
+# A program for which that is so.
+WITH_WORKERS = f"{getsource(few_for_workers)}few_for_workers()\nfrom whimbrel.__main__ import run\nrun()\n"
+# With WHIMBREL_TEST_WORKERS=1, tests load, apply and verify by workers, in the processes that they start, and kill, and
+# in their own.
+BY_WORKERS = bool(os.environ.get("WHIMBREL_TEST_WORKERS"))
+if BY_WORKERS:
+    few_for_workers()
+RUN = "[run]\nworkers = 2\nparallel_apply = true"
+PROGRAM = ("-c", WITH_WORKERS) if BY_WORKERS else ("-m", "whimbrel")
 
 
 @dataclass
@@ -83,6 +97,7 @@ region = "us-east-1"
 source = "{self.database}.{self.table}"
 target = "{self.target}"
 {self.mapping}
+{"" if not BY_WORKERS or "[run]" in self.mapping or '"lambda"' in self.mapping else RUN}
 """)
 
     def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:

@@ -32,6 +32,9 @@ SCHEDULES_OF_LETTERS = [
     "ROW_IS_CHANGED_WHILE_ITS_LETTER_IS_SETTLED",
     "APPLIED_CHANGE_IS_NOT_SHOWN_YET",
 ]
+# With stretches that two workers write at once: likewise.
+PARALLEL = ("PARALLEL", "CHANGES=2")
+VARIANTS_OF_PARALLEL = ["WITHOUT_TURNS"]
 SCHEDULES = [
     "SNAPSHOT_READS_ROW_BEFORE_CHANGE",
     "SNAPSHOT_READS_ROW_AFTER_CHANGE",
@@ -43,10 +46,14 @@ pytestmark = needed
 
 
 def check_migration(folder: Path, *defines: str) -> str:
-    return check(folder, MODEL, *defines, whole=set(defines) <= set(LETTERS))
+    return check(folder, MODEL, *defines, whole=set(defines) <= {*LETTERS, *PARALLEL})
 
 
-@pytest.mark.parametrize("defines", [(), LETTERS], ids=["order", "letters"])
+@pytest.mark.parametrize(
+    "defines",
+    [(), LETTERS, pytest.param(PARALLEL, marks=pytest.mark.slow)],
+    ids=["order", "letters", "parallel"],
+)
 def test_the_order_is_right_in_every_interleaving_with_a_crash_anywhere(
     tmp_path: Path, defines: tuple[str, ...]
 ) -> None:
@@ -56,9 +63,10 @@ def test_the_order_is_right_in_every_interleaving_with_a_crash_anywhere(
     assert unreached(report, "migrate").strip().startswith("(0 of")  # no step of the model is there for show
 
 
-@pytest.mark.parametrize("variant", VARIANTS + VARIANTS_OF_LETTERS)
+@pytest.mark.parametrize("variant", VARIANTS + VARIANTS_OF_LETTERS + VARIANTS_OF_PARALLEL)
 def test_a_broken_order_is_found(tmp_path: Path, variant: str) -> None:
-    report = check_migration(tmp_path, *(LETTERS if variant in VARIANTS_OF_LETTERS else ()), variant)
+    run = LETTERS if variant in VARIANTS_OF_LETTERS else PARALLEL if variant in VARIANTS_OF_PARALLEL else ()
+    report = check_migration(tmp_path, *run, variant)
     assert errors(report) == 1, report
     what = "(at>=pruned)" if variant == "PRUNED_AHEAD_OF_CHECKPOINT" else "==("
     assert re.search(r"assertion violated .*" + re.escape(what), report), report
@@ -72,5 +80,5 @@ def test_the_model_has_the_schedule(tmp_path: Path, schedule: str) -> None:
 
 
 def test_every_variant_of_the_model_is_tested() -> None:
-    tested = {*VARIANTS, *SCHEDULES, *VARIANTS_OF_LETTERS, *SCHEDULES_OF_LETTERS}
-    assert defines_of(MODEL) == {*tested, "LETTERS", "CHANGES", "CRASHES"}
+    tested = {*VARIANTS, *SCHEDULES, *VARIANTS_OF_LETTERS, *SCHEDULES_OF_LETTERS, *VARIANTS_OF_PARALLEL}
+    assert defines_of(MODEL) == {*tested, "LETTERS", "PARALLEL", "CHANGES", "CRASHES"}

@@ -7,6 +7,7 @@ every line's checksum and every transaction's count of changes before it hands o
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import orjson
 
 from whimbrel.changelog.record import RESTORE, LogPoint, change_decoder, is_commit, read_commit, read_table
 from whimbrel.changelog.segments import BLOCK, line_before, lines, read_mark, segment_head, segment_path, segments
+from whimbrel.changelog.stretch import Stretch, last_commit, table_lines
 from whimbrel.durable import TAIL, is_sound
 from whimbrel.errors import LogCorrupt, LogGone, StateError
 from whimbrel.records import Change, Commit, Table
@@ -62,6 +64,8 @@ class ChangeLogReader:
         self._total = self._changes = 0  # up to the last Commit, and since then
         self._ahead: Commit | None = None  # the end of the transaction that is being handed out, once it was asked for
         self._segment = self._next = self._read_to = self._until = 0
+        self._end = sys.maxsize  # it is read no further, until it goes elsewhere
+        self._passed: int | None = None  # from here to the next line, Table lines are still to be read
         self._columns = 0  # of the table that has most of them
         self._size = self._wide = 0  # bytes of the lines that were handed out
         try:
@@ -117,6 +121,54 @@ class ChangeLogReader:
                 self._wide += len(line)
         self._size += taken
         return entries
+
+    def pass_over(self, size: int) -> Stretch | None:
+        """Go over the next whole transactions, of ``size`` bytes at most, for another reader. None where there are
+        none: nothing is new yet, or the next transaction is larger, or ``read`` has handed out a part of it.
+
+        Only Table lines and the last Commit are read here; whoever reads the stretch compares what it has with that.
+        """
+        with self._reading():
+            if self._changes or (self._file is None and not (segments(self.folder) and self._begin())):
+                return None
+            self._put_back()
+            durable = self._durable_to()
+            while durable is not None and self._next >= durable:
+                self._follow()
+                durable = self._durable_to()
+            if durable is None:
+                return None
+            begin, before = LogPoint(self._segment, self._next), self._total
+            assert self._file is not None
+            line, end = last_commit(self._file.fileno(), self._next, min(durable, self._next + size))
+            if not line:
+                return None
+            if not is_sound(line):
+                raise self._corrupt("the last Commit of a stretch does not match its checksum")
+            commit, _, self._total = read_commit(orjson.loads(line))
+            self._point = LogPoint(self._segment, end)
+            self._go_to(self._point)
+            self._take_passed()
+        return Stretch(begin, self._point, before, self._total, commit)
+
+    def read_stretch(self, stretch: Stretch) -> list[Change | Commit]:
+        """All its entries. It must be after what was read before. Raises LogCorrupt if they are not what it says."""
+        with self._reading():
+            self._put_back()
+            self._end = sys.maxsize
+            self._go_to(stretch.begin)
+        self._total, self._changes, self._end = stretch.before, 0, stretch.end.offset
+        entries: list[Change | Commit] = []
+        while more := self.read(sys.maxsize):
+            entries += more
+        if self._rest or (self._point, self._total, self._changes) != (stretch.end, stretch.total, 0):
+            raise self._corrupt(f"{self.handed_out:,} changes were read up to here, a Commit says {stretch.total:,}")
+        return entries
+
+    @property
+    def tables(self) -> list[Table]:
+        """All definitions that were met, in log order."""
+        return list(self._seen)
 
     @property
     def total(self) -> int:
@@ -198,23 +250,71 @@ class ChangeLogReader:
         if self._file is None and not (segments(self.folder) and self._begin()):
             return False
         assert self._file is not None
-        if self._read_to >= self._until:
-            mark = read_mark(self.folder)
-            if mark is None or mark.point <= (self._segment, self._read_to):
+        self._take_passed()
+        if self._read_to >= min(self._until, self._end):
+            durable = None if self._read_to >= self._end else self._durable_to()
+            if durable is None:
                 return False
-            finished = mark.point.segment > self._segment
-            self._until = os.fstat(self._file.fileno()).st_size if finished else mark.point.offset
+            self._until = durable
             if self._read_to >= self._until:
                 self._follow()
                 return True
         # A line longer than a block is read in blocks that grow with it, so the cost stays linear.
-        block = self._file.read(min(max(BLOCK, len(self._rest)), self._until - self._read_to))
+        block = self._file.read(min(max(BLOCK, len(self._rest)), min(self._until, self._end) - self._read_to))
         if not block:
             raise self._corrupt("the file ends before what was durable")
         self._read_to += len(block)
         *whole, self._rest = (self._rest + block).split(b"\n")
         self._lines = iter(whole)
         return True
+
+    def _durable_to(self) -> int | None:
+        """Up to where this segment is durable; None where it has nothing more, nor has another one."""
+        assert self._file is not None
+        mark = read_mark(self.folder)
+        if mark is None or mark.point <= (self._segment, self._read_to):
+            return None
+        finished = mark.point.segment > self._segment
+        return os.fstat(self._file.fileno()).st_size if finished else mark.point.offset
+
+    def _put_back(self) -> None:
+        """What is in memory and not handed out is read from the file again."""
+        self._lines, self._rest, self._ahead, self._read_to = iter(()), b"", None, self._next
+        if self._file is not None:
+            self._file.seek(self._next)
+
+    def _go_to(self, place: LogPoint) -> None:
+        """Further on, where nothing is in memory. The Table lines between are read before the next line is."""
+        if place.segment != self._segment:
+            self._open(place.segment)
+        assert self._file is not None
+        if place.offset < self._next:
+            raise self._corrupt(f"offset {place.offset} lies before what was read")
+        if self._passed is None:
+            self._passed = self._next
+        self._next = self._read_to = self._file.seek(place.offset)
+
+    def _take_passed(self) -> None:
+        if self._passed is not None:
+            assert self._file is not None
+            self._file.seek(self._passed)
+            left, rest = self._next - self._passed, b""
+            while left:
+                block = self._file.read(min(max(BLOCK, len(rest)), left))
+                if not block:
+                    raise self._corrupt("the file ends before what was durable")
+                left -= len(block)
+                text = rest + block
+                end = text.rfind(b"\n") + 1
+                self._take_tables(text[:end])
+                rest = text[end:]
+            self._passed = None
+
+    def _take_tables(self, text: bytes) -> None:
+        for line in table_lines(text):
+            if not is_sound(line):
+                raise self._corrupt("a line does not match its checksum")
+            self._define(read_table(orjson.loads(line)))
 
     def _begin(self) -> bool:
         first = segments(self.folder)[0]
@@ -232,6 +332,7 @@ class ChangeLogReader:
         self._file.seek(size)
         self._segment, self._next, self._read_to, self._until = segment, size, size, 0
         self._total = head.total
+        self._passed = None
         self._decoders.clear()
 
     def _follow(self) -> None:

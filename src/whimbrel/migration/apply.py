@@ -9,11 +9,14 @@ from dataclasses import replace
 from whimbrel.changelog.files import ChangeLogReader, LogPoint
 from whimbrel.changelog.segments import read_mark
 from whimbrel.checkpoint import REWRITING
+from whimbrel.dynamodb.calls import Spent
 from whimbrel.dynamodb.write import Writer
 from whimbrel.errors import StateError
 from whimbrel.mapping.family import rules_by_table
 from whimbrel.mapping.fold import by_table
 from whimbrel.mapping.versions import Versions
+from whimbrel.migration.apply_crew import ApplyCrew, Round
+from whimbrel.migration.apply_part import folded_rules
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.joins import Joins
@@ -45,9 +48,10 @@ class Applier:
         progress: Progress,
         began: float = 0.0,
         joins: Joins | None = None,
+        crew: ApplyCrew | None = None,
     ) -> None:
         """``began`` is when the migration did, seconds since the epoch. ``joins``, if any, are open, and closed with
-        this.
+        this. So is ``crew``, which applies what is far behind; not beside ``joins``, whose state is in one process.
         """
         self._reader = reader
         self._versions = versions
@@ -59,10 +63,15 @@ class Applier:
         self._progress = progress
         self._began = began
         self._joins = joins
+        self._crew = None if joins else crew
+        self._seconds_each = (
+            0.0  # of CPU for an entry of the last batch; 0 if that was small, or waited most of the time
+        )
         self._unsaved = False  # something was applied since the last save
         self._saved_at = 0.0
         self._batch = FIRST_BATCH
         self._passed_to: tuple[LogPoint, Commit, int] | None = None  # written whole up to here, saved or not
+        self._point = reader.point  # likewise; what workers read next may be further on
         progress.applied = self._applied = reader.total
         if checkpoints.now.counters.get("applied", reader.total) != reader.total:
             self.close()
@@ -76,6 +85,7 @@ class Applier:
 
     def idle(self) -> None:
         """Save what was applied, and wait a moment for more to come."""
+        self._end_crew()
         self.save()
         self._progress.log_drained = self._reader.unread().changes == 0
         time.sleep(POLL_SECONDS)
@@ -86,7 +96,11 @@ class Applier:
         """
         if self._joins and self._joins.waiting:
             return self._write_waiting(self._joins)
-        began, number = time.monotonic(), self._reader.handed_out
+        began, number = (time.monotonic(), time.thread_time()), self._reader.handed_out
+        if self._crew and self._is_for(self._crew) and (done := self._crew.apply(self._reader, self._batch)):
+            self._take_round(done)
+            self._adapt(done.changes, time.monotonic() - began[0])
+            return max(1, done.changes)
         batch = self._read()
         self._progress.log_drained = False
         changes = [record for record in batch if isinstance(record, Change)]
@@ -95,14 +109,38 @@ class Applier:
             applied = [self._apply(portion, provenances) for portion in self._portions(changes)]
             self._applied += self._joins.take_count() if self._joins else sum(applied)
             self._unsaved = True
-        if self._applied != self._reader.handed_out:
-            raise self._disagree(f"{self._applied:,} changes were applied", self._reader.handed_out)
+        self._check_applied(self._reader.handed_out)
         commits = [record for record in batch if isinstance(record, Commit)]
         if commits:
-            self._passed(commits[-1])
+            assert self._reader.point is not None
+            self._passed(self._reader.point, commits[-1], self._reader.total)
         self._progress.applying = self._reader.handed_out - self._reader.total
-        self._adapt(len(batch), time.monotonic() - began)
+        seconds, cpu = time.monotonic() - began[0], time.thread_time() - began[1]
+        self._adapt(len(batch), seconds)
+        self._seconds_each = cpu / len(batch) if len(batch) >= FIRST_BATCH and cpu > seconds / 2 else 0.0
         return len(batch)
+
+    def _is_for(self, crew: ApplyCrew) -> bool:
+        """Whether workers do the next step."""
+        if crew.is_worth_it(self._reader, self._batch, self._seconds_each):
+            return True
+        crew.end()
+        return False
+
+    def _take_round(self, done: Round) -> None:
+        """All of it is acknowledged."""
+        for fault in done.faults:
+            refuse_oversize(self._versions[fault.table].rule, [fault])
+        self._progress.log_drained = False
+        self._count(done.faults, done.held, done.spent)
+        self._applied += done.changes
+        self._check_applied(done.last.total)
+        self._passed(done.last.end, done.last.commit, done.last.total)
+        self._progress.applying = 0
+
+    def _check_applied(self, logged: int) -> None:
+        if self._applied != logged:
+            raise self._disagree(f"{self._applied:,} changes were applied", logged)
 
     def _portions(self, changes: list[Change]) -> Iterable[list[Change]]:
         return self._joins.of(changes) if self._joins else [changes]
@@ -131,7 +169,7 @@ class Applier:
     def check_end(self) -> None:
         """Where the target has all that is in the log, that must be all that the capture wrote. Raises StateError."""
         mark = read_mark(self._reader.folder)
-        if mark is not None and mark.point == self._reader.point and mark.total != self._applied:
+        if mark is not None and mark.point == self._point and mark.total != self._applied:
             raise self._disagree(f"{self._applied:,} changes were applied", mark.total)
 
     def _disagree(self, what: str, logged: int) -> StateError:
@@ -152,36 +190,28 @@ class Applier:
         faults: list[Fault] = []
         applied = 0
         for mine in by_table(changes):
-            for name in self._rules[mine[0].table.full_name]:
-                faults += self._apply_rule(name, mine, provenances)
+            for each in folded_rules(self._versions, self._rules[mine[0].table.full_name], mine, provenances):
+                found = each.faults + each.write(self._writer, provenances, each.operations)
+                refuse_oversize(each.mapping.rule, found)
+                faults += found
             applied += len(mine)
-        self._progress.held += self._writer.take_held()
-        spent = self._writer.take_spent()
-        self._progress.spend(spent.units, spent.throttles)
-        if faults:
-            for fault in faults:
-                if fault.item_key is not None:
-                    self._dirty.add(self._versions[fault.table].rule.target, [fault.item_key])
-            # Durable before the Checkpoint can pass them.
-            self._progress.dead += self._dead.add(faults, "apply")
+        self._count(faults, self._writer.take_held(), self._writer.take_spent())
         return applied
 
-    def _apply_rule(self, name: str, changes: list[Change], provenances: Provenances) -> list[Fault]:
-        """What one of the table's rules makes of its changes: items that are none of the other rules'."""
-        mapping = self._versions[name].of(changes[0].table)
-        operations, faults = mapping.fold(changes, provenances.of)
-        # Blocks until every operation is acknowledged: the next batch may touch the same items.
-        for rejected in self._writer.write(operations):
-            fault = rejected.fault(name)
-            faults.append(provenances.traced(fault, mapping, changes) if mapping.change_metadata else fault)
-        refuse_oversize(mapping.rule, faults)
-        return faults
+    def _count(self, faults: list[Fault], held: int, spent: Spent) -> None:
+        """Of what was acknowledged. The letters are durable on return, before the Checkpoint can pass them."""
+        self._progress.held += held
+        self._progress.spend(spent.units, spent.throttles)
+        for fault in faults:
+            if fault.item_key is not None:
+                self._dirty.add(self._versions[fault.table].rule.target, [fault.item_key])
+        if faults:
+            self._progress.dead += self._dead.add(faults, "apply")
 
-    def _passed(self, commit: Commit) -> None:
-        point = self._reader.point
-        assert point is not None
-        self._passed_to, self._unsaved = (point, commit, self._reader.total), True
-        self._progress.applied = self._reader.total
+    def _passed(self, point: LogPoint, commit: Commit, total: int) -> None:
+        self._passed_to, self._unsaved = (point, commit, total), True
+        self._point = point
+        self._progress.applied = total
         self._show_passed()
         self._save_at_times()
 
@@ -202,9 +232,14 @@ class Applier:
 
     def close(self) -> None:
         """Close the change log; nothing is saved by it."""
+        self._end_crew()
         self._reader.close()
         if self._joins:
             self._joins.close()
+
+    def _end_crew(self) -> None:
+        if self._crew:
+            self._crew.end()
 
     def save(self) -> None:
         """Save how far the target is: to the end of the last batch written whole.

@@ -97,16 +97,29 @@ class DirtyKeys:
 
     def begin_write(self, operations: Sequence[ItemOperation]) -> None:
         """To be called before ``operations`` are sent, by who waits for their end: all earlier ones have ended."""
+        self.begin_writes()
+        targets = {operation.table for operation in operations}
+        self.more_writes({one: texts_of([each.key for each in operations if each.table == one]) for one in targets})
+
+    def begin_writes(self) -> None:
+        """The same for worker processes, before ``more_writes`` has the keys of the items that each will send."""
         with self._lock:
             self._under_way = {}
             if self._unmarked >= MARK_KEYS:
                 self._mark()
             if self._is_full():
                 self._begin_file()
-            for target in {operation.table for operation in operations}:
-                texts = texts_of([each.key for each in operations if each.table == target])
-                self._under_way[target] = texts
+
+    def more_writes(self, keys: Mapping[str, list[TEXT]]) -> None:
+        with self._lock:
+            for target, texts in keys.items():
+                self._under_way.setdefault(target, []).extend(texts)
                 self._add(target, texts)
+
+    def end_unknown(self) -> None:
+        """What is being written is broken off: what was sent of it may still arrive."""
+        with self._lock:
+            self._add_strays((target, each) for target, texts in self._under_way.items() for each in texts)
 
     def begin_send(self, number: int, keys: Mapping[str, Iterable[bytes]]) -> None:
         """To be called before changes up to ``number`` are put to a stream, with the ``key_id`` of all items that they

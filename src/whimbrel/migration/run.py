@@ -29,6 +29,8 @@ from whimbrel.mapping.design import TableMapping
 from whimbrel.mapping.provenance import of_snapshot
 from whimbrel.migration import history
 from whimbrel.migration.apply import Applier
+from whimbrel.migration.apply_crew import ApplyCrew
+from whimbrel.migration.apply_part import ApplyWork
 from whimbrel.migration.capture import Capture
 from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.dirty import DirtyKeys
@@ -240,9 +242,7 @@ class Run:
         if project.spark and done.rows_exported >= project.spark.least_rows:
             spark = SparkWork(self.prepared, self._begun, self.of_snapshot, self.claim.sure)
             return SparkLoader(spark, mapping, *kept)
-        workers = processes(project.workers)
-        crew = Crew(workers, project.target, self._lock.descriptor, self.claim.sure, self.wire.known)
-        return Loader(mapping, self.writer, *kept, self.of_snapshot, crew)
+        return Loader(mapping, self.writer, *kept, self.of_snapshot, self._crew())
 
     def _read_again(self, source: str, plan: Plan, number: int) -> None:
         """Chunk ``number``, whose file does not fit. Raises LogCorrupt if that happens again."""
@@ -274,7 +274,14 @@ class Run:
         joins = opened_joins(self.folder.lookups, self.prepared, self.checkpoints, self.stop)
         versions = self.prepared.versions
         reader, began = ChangeLogReader(self.folder.log, self.checkpoints.now.applied), self._begun.began
-        return Applier(reader, versions, self.writer, self.dead, dirty, self.checkpoints, self.progress, began, joins)
+        work = ApplyWork(reader.folder, versions, began, self.prepared.project.target)
+        crew = ApplyCrew(self._crew(), work, dirty, self.progress, self.stop)
+        kept = (self.dead, dirty, self.checkpoints, self.progress, began, joins)
+        return Applier(reader, versions, self.writer, *kept, crew if self.prepared.project.parallel_apply else None)
+
+    def _crew(self) -> Crew:
+        project, sure = self.prepared.project, self.claim.sure
+        return Crew(processes(project.workers), project.target, self._lock.descriptor, sure, self.wire.known)
 
     def _open_dirty(self) -> DirtyKeys:
         self.dirty = DirtyKeys(self.folder, self.checkpoints.now, perhaps_sent(self.prepared.project))

@@ -98,6 +98,7 @@ class Project:
     loader: str = "process"  # or "import", or "spark": what makes items of them
     spark: Spark | None = None  # who runs the jobs that do
     metrics: MetricsAddress = field(default_factory=MetricsAddress)
+    parallel_apply: bool = False  # whether ``workers`` apply the change log, too, while the target is far behind
     warehouse: Warehouse | None = None  # where the silos converge
     silos: tuple[Silo, ...] = ()
     item_silos: tuple[ItemSilo, ...] = ()
@@ -146,7 +147,8 @@ def parse_project(text: str, path: Path) -> Project:
     target = _read_target(top.section("target"))
     tables = numbered(read_table_rule(section, source.database) for section in top.optional_sections("table"))
     lake, predict, check = read_lake(top), read_predict(top), read_check(top, path.parent)
-    cutover, stream, workers = read_cutover(top), read_stream(top), _read_workers(top.section("run"))
+    cutover, stream = read_cutover(top), read_stream(top)
+    workers, parallel_apply = _read_run(top.section("run"))
     loader = read_loader(top, store)
     spark, metrics = read_spark(top, loader, store), read_metrics(top)
     state = path.parent / top.string("state", ".whimbrel")
@@ -155,6 +157,8 @@ def parse_project(text: str, path: Path) -> Project:
     if cutover.route_item and target.mark == OFF:
         faults.append('cutover.route_item: needs the table of marks, and target.mark is "off"')
     faults += _stream_faults(stream, target)
+    if stream and parallel_apply:
+        faults.append('run.parallel_apply: has no effect with apply.engine = "lambda"')
     faults += sagemaker_faults(predict, in_s3=lake.store is not None)
     faults += _shared_faults(target, {rule.target for rule in tables}) if not dms else []
     if target.mark in {rule.target for rule in tables}:
@@ -168,7 +172,7 @@ def parse_project(text: str, path: Path) -> Project:
         spark,
         metrics,
     )
-    return replace(made, warehouse=warehouse, silos=silos, item_silos=item_silos)
+    return replace(made, parallel_apply=parallel_apply, warehouse=warehouse, silos=silos, item_silos=item_silos)
 
 
 def _shared_faults(target: Target, targets: set[str]) -> Iterator[str]:
@@ -283,7 +287,8 @@ def _read_target(section: Section) -> Target:
     return target
 
 
-def _read_workers(section: Section) -> int:
+def _read_run(section: Section) -> tuple[int, bool]:
     workers = section.integer("workers", 1, least=1) if section.has("workers") else 0
+    parallel_apply = section.truth("parallel_apply")
     section.finish()
-    return workers
+    return workers, parallel_apply
