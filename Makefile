@@ -54,8 +54,9 @@ test: setup-tests
 test-all: setup-all lint
 	.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
-# Beside it, lint costs no time: half of what the tests do is to wait.
+# In a new checkout one process compiles everything first, beside lint: three would each do so at the same time.
 suite:
+	@[ -d tests/__pycache__ ] || .venv/bin/python -m pytest --collect-only -q >/dev/null || true
 	.venv/bin/python -m pytest -m "not slow" -n $(WORKERS) --dist worksteal
 
 bench: setup-tests
