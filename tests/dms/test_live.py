@@ -249,6 +249,7 @@ def with_three_tables(work: DmsWork) -> DmsWork:
     return work
 
 
+@pytest.mark.parametrize("source_server", ["mariadb", pytest.param("mysql", marks=pytest.mark.slow)], indirect=True)
 def test_tables_are_loaded_in_their_order(tmp_path: Path, source_server: SqlServer, ministack: Ministack) -> None:
     work = DmsWork(tmp_path, source_server, source_server.new_database(), ministack, unique("dms"))
     work.write_project()

@@ -56,6 +56,7 @@ def items(work: Work) -> dict[tuple[str, ...], dict[str, Any]]:
     return {tuple(item[name]["S"] for name in ("pk", "sk", "day") if name in item): item for item in scanned}
 
 
+@pytest.mark.parametrize("source_server", ["mariadb", pytest.param("mysql", marks=pytest.mark.slow)], indirect=True)
 def test_each_section_is_followed_repaired_and_verified_by_itself(
     make_work: MakeWork, source_server: SqlServer, ministack: Ministack
 ) -> None:

@@ -33,6 +33,7 @@ def keys(work: Work) -> set[str]:
     return {item["pk"]["S"] for item in work.endpoint.client().scan(TableName=work.target)["Items"]}
 
 
+@pytest.mark.parametrize("source_server", ["mariadb", pytest.param("mysql", marks=pytest.mark.slow)], indirect=True)
 def test_each_looks_at_its_own_keys(source_server: SqlServer, ministack: Ministack, tmp_path: Path) -> None:
     target = unique("shared")
     one = new_work(tmp_path / "one", source_server, ministack, target, "A")
@@ -53,6 +54,7 @@ def test_each_looks_at_its_own_keys(source_server: SqlServer, ministack: Minista
     assert "others write to" in one.call("cutover", "--yes", code=2).output
 
 
+@pytest.mark.parametrize("source_server", ["mariadb", pytest.param("mysql", marks=pytest.mark.slow)], indirect=True)
 def test_keys_of_ones_own_must_not_be_there_yet(source_server: SqlServer, ministack: Ministack, tmp_path: Path) -> None:
     target = unique("shared")
     one = new_work(tmp_path / "one", source_server, ministack, target, "A")

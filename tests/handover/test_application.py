@@ -24,6 +24,7 @@ def settings(source_server: SqlServer, ministack: Ministack, database: str, tmp_
     return Settings.of(source_server, database, ministack.endpoint, tmp_path, threads=4)
 
 
+@pytest.mark.parametrize("source_server", ["mariadb", pytest.param("mysql", marks=pytest.mark.slow)], indirect=True)
 def test_what_it_acknowledged_is_there_at_either_side(
     settings: Settings,
     source_server: SqlServer,
