@@ -37,13 +37,19 @@ ARN, KEY = "arn:aws:dynamodb:::table/bank", "lake/exports/bank"
 MODEL = '[[model]]\nname = "bank"\ntarget = "y"\nexclude = ["customer_id"]\n'
 
 
+class WithGlue(Ministack):
+    def _environment(self) -> dict[str, str]:
+        found = super()._environment()
+        return found | {"SERVICES": f"{found['SERVICES']},glue"}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     os.environ.update(AWS_ACCESS_KEY_ID="local", AWS_SECRET_ACCESS_KEY="local")
-    with tempfile.TemporaryDirectory() as name, Ministack(Path(name) / "server") as server:
+    with tempfile.TemporaryDirectory() as name, WithGlue(Path(name) / "server") as server:
         folder = Path(name)
         without_pandas(folder / "hidden")
         glue = boto3.client("glue", endpoint_url=server.endpoint, region_name="us-east-1")
