@@ -116,6 +116,11 @@ def test_a_serverless_endpoint_has_no_shifting_and_no_capture(tmp_path: Path) ->
         (THERE + 'subnets = ["a b"]\nsecurity_groups = ["sg-1"]\n' + MODEL, "subnets: must be the ids of subnets"),
         (THERE + 'tags = { "aws:a" = "1" }\n' + MODEL, "tags.aws:a: must be 128 characters at most"),
         (THERE + 'tags = { a = "1;2" }\n' + MODEL, "tags.a: must be 128 characters at most"),
+        *(
+            (THERE + MODEL.replace('"m"', f'"{name}"'), "name: must be 200 printable bytes at most, without '/'")
+            for name in ("a/b", "..", "n" * 201, "two\\nlines")
+        ),
+        (HERE + '[[endpoint]]\nname = "../e"\nmodel = "m"\n', "name: must be 200 printable bytes at most"),
         (LAKE.replace("shop", "s" * 401) + SETTINGS + MODEL, "the prefix of up to 400 letters"),
     ],
 )

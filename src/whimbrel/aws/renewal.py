@@ -7,6 +7,7 @@ What they have in common is in the bucket: which steps are done, who renews, and
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from whimbrel.aws import tasks
@@ -216,7 +217,7 @@ def _schedule(rule: RenewalRule) -> Resource:
     target = {
         "Arn": ref("RenewMachine"),
         "RoleArn": arn("RenewStartRole"),
-        "Input": f'{{"model": "{rule.model}"}}',
+        "Input": json.dumps({"model": rule.model}),
     }
     return tasks.schedule(schedule_of(rule.cron), target)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from whimbrel.cli.options import dry_run_option, guarded, json_option, named_project, project_option
+from whimbrel.cli.options import dry_run_option, guarded, json_option, named_project, project_option, text_option
 
 FORMATS = ("table", "csv", "json", "parquet")
 ENGINES = ("duckdb", "athena")
@@ -54,13 +54,13 @@ def export(
 @project_option
 @json_option
 @dry_run_option
-@click.option("--from", "place", default="", help="An export from elsewhere: a folder, a file, or s3://bucket/path.")
+@text_option("--from", "place", help="An export from elsewhere: a folder, a file, or s3://bucket/path.")
 @click.option("--again", is_flag=True, help="Infer the types from all exports again, whatever is pinned.")
-@click.option("--as-of", default="", help="The data set as it was at this time, beside the current one.")
+@text_option("--as-of", help="The data set as it was at this time, beside the current one.")
 @click.option("--accept-gap", is_flag=True, help="Continue although changes are in no export; the data set records it.")
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV too, into the lake's csv folder.")
 @click.option("--csv-file", type=click.Path(path_type=Path), help="Write CSV too, into this file.")
-@click.option("--label", default="", help="The column that stands first in the CSV.")
+@text_option("--label", help="The column that stands first in the CSV.")
 @click.option("--header", is_flag=True, help="A header in the CSV.")
 @click.option("--column", "columns", multiple=True, help="Only this column in the CSV; may be given several times.")
 @click.option("--without", "without", multiple=True, help="Not this column in the CSV; may be given several times.")
@@ -99,9 +99,9 @@ def convert(
 @project_option
 @json_option
 @dry_run_option
-@click.option("--from", "place", default="", help="Where the exports are, if not in the lake; or s3://bucket/path.")
-@click.option("--as-of", default="", help="Only exports up to this time.")
-@click.option("--into", default="", help="The table that is written, if it has another name.")
+@text_option("--from", "place", help="Where the exports are, if not in the lake; or s3://bucket/path.")
+@text_option("--as-of", help="Only exports up to this time.")
+@text_option("--into", help="The table that is written, if it has another name.")
 @click.option(
     "--key", "keys", multiple=True, help="The key as NAME:TYPE, partition key first, where no export says it."
 )
@@ -137,9 +137,9 @@ def restore(
 @click.option("-f", "--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Into this file.")
 @click.option("--file", "script", type=click.Path(path_type=Path, exists=True), help="The SQL is in this file.")
-@click.option("--as-of", default="", help="Every data set as it was at this time.")
-@click.option("--as-of-position", "position", default="", help="The same by FILE:OFFSET in a migration's source.")
-@click.option("--dataset-id", "identity", default="", help="The data set with this id.")
+@text_option("--as-of", help="Every data set as it was at this time.")
+@text_option("--as-of-position", "position", help="The same by FILE:OFFSET in a migration's source.")
+@text_option("--dataset-id", "identity", help="The data set with this id.")
 @click.option("--engine", type=click.Choice(ENGINES), default="duckdb", show_default=True, help="What answers.")
 @click.option("--warehouse", is_flag=True, help="Ask the warehouse, whose tables are SILO.TABLE.")
 @guarded

@@ -11,12 +11,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from whimbrel.cli.dms import with_dms_file
 from whimbrel.file_name import FILE_NAME
 
 if TYPE_CHECKING:
     from whimbrel.project import Project
+
+
+def _refuse_empty(context: click.Context, option: click.Parameter, value: str) -> str:
+    if value == "" and context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE:
+        raise click.BadParameter("is empty: leave the option out, or fill it in", context, option)
+    return value
+
+
+def text_option(*names: str, **about: Any) -> Callable[[Any], Any]:
+    """Without it "". Given as such, as by a variable that is not set, it would be passed over without a word."""
+    return click.option(*names, default="", callback=_refuse_empty, **about)
+
 
 project_option = click.option(
     "-p",

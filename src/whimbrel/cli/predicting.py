@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from whimbrel.cli.options import dry_run_option, guarded, json_option, named_project, optional_project, project_option
+from whimbrel.cli.options import (
+    dry_run_option,
+    guarded,
+    json_option,
+    named_project,
+    optional_project,
+    project_option,
+    text_option,
+)
 from whimbrel.project.renew import STEPS
 
 
@@ -14,7 +22,7 @@ from whimbrel.project.renew import STEPS
 @project_option
 @json_option
 @dry_run_option
-@click.option("--model", "name", default="", help="Only this model of the project.")
+@text_option("--model", "name", help="Only this model of the project.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -32,10 +40,10 @@ def train(project_file: Path, as_json: bool, dry_run: bool, name: str, data: Pat
 @project_option
 @json_option
 @dry_run_option
-@click.option("--model", "name", default="", help="Only this model of the project.")
+@text_option("--model", "name", help="Only this model of the project.")
 @click.option("--abort", is_flag=True, help="End its training jobs on SageMaker, and the renewal that is under way.")
 @click.option("--step", type=click.Choice(STEPS), help="Only this step, as the state machine of the template runs it.")
-@click.option("--execution", default="", help="What runs the steps one by one: it alone continues its renewal.")
+@text_option("--execution", help="What runs the steps one by one: it alone continues its renewal.")
 @guarded
 def renew(
     project_file: Path, as_json: bool, dry_run: bool, name: str, abort: bool, step: str | None, execution: str
@@ -64,8 +72,8 @@ def schedule(project_file: Path, as_json: bool) -> int:
 @click.command()
 @project_option
 @json_option
-@click.option("--endpoint", default="", help="This endpoint; needed where there are several.")
-@click.option("--since", default="", help="Only calls from this time on, as 2026-01-31T12:00:00Z.")
+@text_option("--endpoint", help="This endpoint; needed where there are several.")
+@text_option("--since", help="Only calls from this time on, as 2026-01-31T12:00:00Z.")
 @guarded
 def drift(project_file: Path, as_json: bool, endpoint: str, since: str) -> int:
     """Report how far captured calls and their scores have drifted from the training data of the model in service."""
@@ -82,10 +90,10 @@ model_option = click.option(
 @click.command()
 @project_option
 @json_option
-@click.option("--host", default="", help="The address to listen at; 127.0.0.1 unless the project file says another.")
+@text_option("--host", help="The address to listen at; 127.0.0.1 unless the project file says another.")
 @click.option("--port", type=int, help="The port; 8080 unless the project file says another, 0 for a free one.")
 @model_option
-@click.option("--endpoint", default="", help="The endpoint for --model; needed where the project has several.")
+@text_option("--endpoint", help="The endpoint for --model; needed where the project has several.")
 @guarded
 def serve(
     project_file: Path, as_json: bool, host: str, port: int | None, model_file: Path | None, endpoint: str
@@ -98,7 +106,7 @@ def serve(
 
 @click.command()
 @project_option
-@click.option("--endpoint", default="", help="Ask this endpoint of the running server.")
+@text_option("--endpoint", help="Ask this endpoint of the running server.")
 @model_option
 @click.argument("rows", nargs=-1)
 @guarded

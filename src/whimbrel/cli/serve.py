@@ -86,7 +86,8 @@ def _say_status(found: tuple[EndpointStatus, ...], as_json: bool) -> int:
         for variant in each.variants:
             click.echo(f"  {variant.variant}  weight {variant.weight:g}  version {variant.version}")
     if not found:
-        click.echo("There is no endpoint yet. Make one with: whimbrel serve --model FILE")
+        there = "on SageMaker: whimbrel endpoint update NAME --model FILE"
+        click.echo(f"There is no endpoint yet. Make one with: whimbrel serve --model FILE; {there}")
     return OK
 
 

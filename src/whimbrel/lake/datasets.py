@@ -70,6 +70,9 @@ def at(folder: Path, name: str, as_of: str = "", identity: str = "", position: s
     """
     if not (as_of or identity or position):
         return current(folder, name)
+    if [as_of, identity, position].count("") < 2:
+        message = "a data set is asked for in two ways"
+        raise UserError(message, place=name, hint="Give its time, its id or its position alone.")
     kept = versions(folder, name)
     if position:
         return _at_position(kept, name, position)

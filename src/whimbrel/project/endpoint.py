@@ -90,7 +90,7 @@ def read_serve(top: Section) -> Serve:
 
 
 def _read_endpoint(section: Section) -> EndpointRule:
-    name = section.required("name")
+    name = section.folder_name("name")
     default = EndpointRule("", "")
     rule = EndpointRule(
         name=name,

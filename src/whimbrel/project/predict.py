@@ -149,7 +149,7 @@ def _refused_together(predict: Predict, there: SageMaker) -> Iterator[str]:
 
 def read_model(section: Section) -> ModelRule:
     """One ``[[model]]``; what is wrong goes to the section's faults."""
-    name = section.required("name")
+    name = section.folder_name("name")
     time = section.string("time", "")
     default = ModelRule("", "", "")
     engine = section.one_of("engine", ENGINES)

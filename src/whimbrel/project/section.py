@@ -9,6 +9,9 @@ from typing import Any
 NO_USER = "has a user or password in it, and it would be shown in messages; take them out"
 
 
+MOST_NAME = 200  # bytes of the name of a folder
+
+
 def without_password(text: str) -> str:
     """``text`` with everything that may be a password in a URL left out, however the URL is written."""
     text = re.sub(r"(//[^:/@\s]*:).*@", r"\1…@", text)  # user:password@host, the password with any characters
@@ -91,6 +94,14 @@ class Section:
         if not value and (key not in self._values or self._values[key] == ""):
             self.fault(key, "is missing")
         return value
+
+    def folder_name(self, key: str) -> str:
+        """As ``required``: what a folder, and a part of keys in S3, is called."""
+        name = self.required(key)
+        if name and (name[0] == "." or "/" in name or not name.isprintable() or len(name.encode()) > MOST_NAME):
+            said = f"must be {MOST_NAME} printable bytes at most, without '/' and no '.' in front"
+            self.fault(key, f"{said}, not {name!r}")
+        return name
 
     def strings(self, key: str) -> list[str]:
         values = self._take(key, [], list, "a list of strings")

@@ -14,6 +14,7 @@ from tests.prediction.aws.conftest import Project
 from tests.prediction.serve.conftest import wait_for
 from whimbrel.prediction.aws import training_job
 from whimbrel.prediction.aws.client import Client
+from whimbrel.prediction.model.artifact import packed
 from whimbrel.prediction.model.model import load_model
 from whimbrel.prediction.train.train import scored
 from whimbrel.project import load_project
@@ -121,6 +122,22 @@ def test_a_job_whose_model_was_removed_is_not_waited_for(project: Project) -> No
 
 
 @pytest.mark.slow
+def test_an_artifact_of_another_form_says_how_the_job_is_repeated(project: Project) -> None:
+    """The job is not: its model is there."""
+    project.write(model=ALGORITHM)
+    rows = str(project.rows())
+    project.run("train", "--data", rows)
+    [job] = project.listed()
+    key = f"lake/training/{job}/output/model.tar.gz"
+    for data in (b"garbage", packed("../another", b"x")):
+        project.bucket.put(key, data)
+        said = project.run("train", "--data", rows, code=3)
+        assert (said["error"], "Remove this object" in said["hint"]) == ("ModelDamaged", True)
+    project.bucket.s3.delete_object(Bucket=project.bucket.name, Key=key)
+    project.run("train", "--data", rows)
+    assert sorted(project.listed()) == [job, f"{job.removesuffix('1')}2"]
+
+
 def test_of_two_who_ask_at_once_one_pays(project: Project) -> None:
     project.sagemaker.change(job_seconds=0.5, lag=30.0)  # neither sees the other's in the list
     rows = str(project.rows())

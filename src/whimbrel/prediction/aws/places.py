@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from whimbrel.bucket import Bucket, bucket_of
@@ -55,9 +56,9 @@ def url_of(project: Project, name: str) -> str:
 
 
 def name_of(project: Project, url: str, what: str) -> str:
-    """The reverse of ``url_of``. Raises UserError for a place outside of the project's part of the bucket."""
+    """The reverse of ``url_of``. Raises UserError for what is not the artifact of one of the project's models."""
     begin = bucket(project).url("")
-    if not url.startswith(begin):
+    if not re.fullmatch(f"{re.escape(begin)}{MODELS}/[^/]+/[^/]+/{re.escape(ARTIFACT)}", url):
         raise UserError(
             f"its model is {url}, which is not one of this project's",
             place=what,

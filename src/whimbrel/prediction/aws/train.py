@@ -166,7 +166,8 @@ class _Training:
         place = self._bucket.url(f"{TRAINING}/{output}/output/{ARTIFACT}")
         found = self._members(f"{output}/output/{ARTIFACT}")
         if set(found) != {ALGORITHM}:
-            raise ModelDamaged(f"it has {', '.join(sorted(found)) or 'nothing'} in it, not {ALGORITHM}", place=place)
+            said = f"it has {', '.join(sorted(found)) or 'nothing'} in it, not {ALGORITHM}"
+            raise ModelDamaged(said, place=place, hint=_AGAIN)
         return read_weights(found[ALGORITHM], place, kind, shape[1], outputs)
 
     def _run(self, image: str, told: dict[str, str], channels: dict[str, tuple[str, str]]) -> str:
@@ -236,12 +237,14 @@ class _Training:
         except FileNotFoundError:
             hint = "Train it again."
             raise StateError("the job has left no model", place=self._bucket.url(place), hint=hint) from None
+        except UserError as error:
+            raise ModelDamaged(error.message, place=error.place, hint=_AGAIN) from None
 
     def _report(self, output: str) -> bytes:
         """What the job wrote for people; empty where it is gone, since nothing depends on it."""
         try:
             found = self._members(f"{output}/output/output.tar.gz")
-        except StateError:
+        except (StateError, ModelDamaged):
             return b""
         return found.get("report.html", b"")
 

@@ -35,7 +35,8 @@ def endpoint_drift(project: Project, endpoint: str, since: str) -> EndpointDrift
     name = endpoint or only_endpoint(project)
     file = present_model(project, name)
     if file is None:
-        raise UserError("the endpoint does not exist yet", place=name, hint="Create it with: whimbrel serve")
+        hint = f"Make it with: whimbrel serve; on SageMaker: whimbrel endpoint update {name} --model FILE"
+        raise UserError("the endpoint does not exist yet", place=name, hint=hint)
     model = load_model(file)
     rule = endpoint_rule(project, name)
     folder, answers_since = captured_calls(project, rule)
