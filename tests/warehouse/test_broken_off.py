@@ -16,7 +16,7 @@ import pytest
 import whimbrel
 from demo.servers import MariaDB, PostgreSQL
 from tests.warehouse.places import Place, assert_same
-from whimbrel.errors import WarehouseError
+from whimbrel.errors import WarehouseError, WarehouseUnreachable
 from whimbrel.warehouse.duckdb_file import DuckDBSession
 from whimbrel.warehouse.postgres import PostgresSession
 
@@ -83,6 +83,36 @@ def test_every_statement_is_the_last_in_turn(
     for table in ("a", "b"):
         assert_same(place, f"cut.{table}", mariadb, pairs, table, "*")
     assert place.verify().equal
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answered", [False, True], ids=["not done", "done, and nobody knows"])
+@pytest.mark.parametrize("statement", ['CREATE TABLE "cut"."a"', "INSERT INTO whimbrel.chunk", "COMMIT"])
+def test_a_warehouse_that_is_away_during_the_load_is_waited_for(
+    place: Place, mariadb: MariaDB, pairs: str, monkeypatch: pytest.MonkeyPatch, answered: bool, statement: str
+) -> None:
+    """Once, at the first such statement; the COMMIT is that of the first chunk."""
+    place.add("cut", mariadb, pairs)
+    session = SESSIONS[place.engine]
+    whole = session.execute
+    seen = list[str]()
+
+    def execute(self: Any, sql: str, values: Any = ()) -> int:
+        is_it = sql.startswith(statement) and "away" not in seen
+        is_it = is_it and (statement != "COMMIT" or any(each.startswith("INSERT INTO whimbrel.chunk") for each in seen))
+        seen.append("away" if is_it else sql)
+        if is_it and not answered:
+            raise WarehouseUnreachable("it is away")
+        done: int = whole(self, sql, values)
+        if is_it:
+            raise WarehouseUnreachable("it is away")
+        return done
+
+    monkeypatch.setattr(session, "execute", execute)
+    place.converge()
+    assert "away" in seen
+    for table in ("a", "b"):
+        assert_same(place, f"cut.{table}", mariadb, pairs, table, "*")
 
 
 @contextmanager

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from whimbrel.project import ReportRule
+from whimbrel.warehouse.duckdb_file import DuckDBFile
+from whimbrel.warehouse.ledger import make_ledger
 from whimbrel.warehouse.page import ShownReport, page
+from whimbrel.warehouse.reports import Reports
 
 
 def shown(rows: list[tuple[Any, ...]], *, up: str = "v", chart: str = "line", cut: bool = False) -> str:
@@ -55,3 +59,26 @@ def test_values_are_texts_and_no_html() -> None:
 def test_rows_that_are_not_shown_are_not_kept_quiet() -> None:
     assert "These are the first 2 rows." in shown([("a", "1"), ("b", "2")], cut=True)
     assert "These are" not in shown([("a", "1"), ("b", "2")])
+
+
+def test_a_line_is_in_the_order_of_its_axis_and_what_is_long_is_cut(tmp_path: Path) -> None:
+    """The rows are put in from the last to the first; as texts, 10 would come before 9."""
+    engine = DuckDBFile(tmp_path / "w.duckdb", tmp_path / "spill")
+    with engine.session() as session:
+        make_ledger(session)
+        session.execute("CREATE TABLE days AS SELECT 2000 - i AS day, i AS v FROM range(2000) AS r(i)")
+    sql = "SELECT day, v, repeat('x', 5000) AS words FROM main.days"
+    rules = tuple(
+        ReportRule(f"r{number}", sql, view=view, chart="line", up="v", across=across)
+        for number, (view, across) in enumerate([(False, "day"), (True, "day"), (False, "Days of the year")])
+    )
+    assert Reports(engine, rules, tmp_path / "page.html").refresh()
+    first, second, third = (tmp_path / "page.html").read_text().split("<h2>")[1:]
+    for text in (first, second):
+        assert re.findall(r'<td class="n">(\d+)</td><td class="n">(\d+)</td>', text)[8:10] == [
+            ("9", "1991"),
+            ("10", "1990"),
+        ]
+        assert "These are the first 1,000 rows." in text
+    assert "Days of the year" in third
+    assert max(map(len, re.findall("x+", first))) == 1_000
