@@ -8,8 +8,10 @@ import pytest
 
 from tests.prediction.aws.conftest import Project
 from tests.prediction.aws.test_renew import ALGORITHM, Machine, pin, records, runs
+from whimbrel.prediction.aws import training_job
+from whimbrel.prediction.renew import abort as aborting
 from whimbrel.prediction.renew import project as steps
-from whimbrel.prediction.renew.abort import abort
+from whimbrel.prediction.renew.abort import Running, abort
 from whimbrel.prediction.renew.renew import new_run
 from whimbrel.project import load_project
 
@@ -47,3 +49,16 @@ def test_an_execution_that_is_aborted_during_a_step_ends_there(
     monkeypatch.undo()
     if step == "convert":
         assert Machine(project, "arn:two").run() == "Update", "the next one begins"
+
+
+def test_a_job_that_is_asked_for_meanwhile_is_ended_too(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a machine that was about to ask for it."""
+    project.write(model=ALGORITHM)
+    held = runs(project)
+    held.unfinished()
+    new_run(held)
+    found = iter(([], [Running("job", "whimbrel-m-1", project.name, "InProgress")]))
+    monkeypatch.setattr(aborting, "_jobs", lambda *_: next(found))
+    monkeypatch.setattr(training_job, "stopped", lambda *_: "Stopped")
+    [done] = abort(load_project(project.folder / "whimbrel.toml"), project.name, print)
+    assert (done.jobs, done.step) == ({"whimbrel-m-1": "Stopped"}, "export")

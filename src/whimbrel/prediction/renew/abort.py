@@ -62,14 +62,17 @@ def abort(project: Project, model: str, tell: Tell) -> tuple[Aborted, ...]:
 
 
 def _aborted(project: Project, rule: RenewalRule, tell: Tell) -> Aborted:
-    """The order matters: what costs is ended first; the run only then is over, so that this may be repeated."""
+    """The order matters: what costs is ended first; the run only then is over, so that this may be repeated. Whoever is
+    at its training may ask for a job in between.
+    """
     with RunLock(renewal_folder(project, rule)):
-        jobs = _ended_jobs(project, rule.model, tell) if models_named(project, rule.model)[0].training else {}
+        jobs = _ended_jobs(project, rule.model, tell)
         runs = runs_of(project, rule)
         run = runs.unfinished()
         step = next((name for name in STEPS if name not in run["results"]), STEPS[-1]) if run else ""
         if run:
             ended(runs, run, {"outcome": ABORTED, "step": step})
+            jobs |= _ended_jobs(project, rule.model, tell)
         endpoint = ""
         if is_shared(project, rule):
             release(_bucket(project), rule.model)
@@ -93,7 +96,9 @@ def _ended_jobs(project: Project, model: str, tell: Tell) -> dict[str, str]:
     from whimbrel.prediction.aws.client import client_of
     from whimbrel.prediction.aws.training_job import stopped
 
-    made = {}
+    made: dict[str, str] = {}
+    if models_named(project, model)[0].training is None:
+        return made
     with closing(client_of(project)) as client:
         for each in list(_jobs(project, model)):
             tell(f"training job {each.name}: ending it")
