@@ -36,6 +36,18 @@ def can_fork(environment: Mapping[str, str]) -> bool:
     )
 
 
+def command(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], **more: Any
+) -> subprocess.Popen[str]:
+    """``whimbrel`` with ``arguments``: forked where it is then as one that is started. ``more`` is Popen's ``stdin``,
+    ``stdout`` and ``stderr``.
+    """
+    if can_fork(environment):
+        return Forked(arguments, folder, environment, **more)
+    started = [sys.executable, "-m", "whimbrel", *arguments]
+    return subprocess.Popen(started, cwd=folder, env=environment, text=True, **more)
+
+
 class _Order(NamedTuple):
     arguments: list[str]
     folder: str

@@ -8,12 +8,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+
+from tests.forked import command
 
 
 class Answer(NamedTuple):
@@ -73,14 +74,9 @@ class Console:
 @contextmanager
 def console(folder: Path, *options: str, **environment: str) -> Iterator[Console]:
     """Ended by SIGINT, which must be clean."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "whimbrel", "console", "--json", *options],
-        cwd=folder,
-        env=os.environ | {"WHIMBREL_SOURCE_PASSWORD": "x"} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    given = os.environ | {"WHIMBREL_SOURCE_PASSWORD": "x"} | environment
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = command(["console", "--json", *options], folder, given, **pipes)
     try:
         yield Console(process)
         process.send_signal(signal.SIGINT)

@@ -19,7 +19,7 @@ from tests.e2e.work import Work
 @pytest.fixture(autouse=True)
 def started(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command by an interpreter that begins with it, as a person's."""
-    monkeypatch.setattr("tests.e2e.work.can_fork", lambda _environment: False)
+    monkeypatch.setattr("tests.forked.can_fork", lambda _environment: False)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 
 from demo.servers import DynamoServer, SqlServer
 from tests.e2e import judge
-from tests.forked import Forked, can_fork
+from tests.forked import command
 from whimbrel.cli.main import main
 
 GROUP = """
@@ -105,10 +105,10 @@ target = "{self.target}"
         environment = os.environ | {"WHIMBREL_SOURCE_PASSWORD": self.source.password} | self.environment
         more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
         plain = self.program == ("-m", "whimbrel") and more.keys() <= {"stdin", "stdout", "stderr"}
-        if self.forked and plain and can_fork(environment):
-            return Forked(arguments, self.folder, environment, **more)
-        command = [sys.executable, *self.program, *arguments]
-        return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **more)
+        if self.forked and plain:
+            return command(arguments, self.folder, environment, **more)
+        started = [sys.executable, *self.program, *arguments]
+        return subprocess.Popen(started, cwd=self.folder, env=environment, text=True, **more)
 
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """``whimbrel …`` to its end, which must be the exit code ``code``."""
