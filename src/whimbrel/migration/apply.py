@@ -64,9 +64,7 @@ class Applier:
         self._began = began
         self._joins = joins
         self._crew = None if joins else crew
-        self._seconds_each = (
-            0.0  # of CPU for an entry of the last batch; 0 if that was small, or waited most of the time
-        )
+        self._seconds_each = 0.0  # of CPU for an entry of the last batch; 0 if it was small or mostly waited
         self._unsaved = False  # something was applied since the last save
         self._saved_at = 0.0
         self._batch = FIRST_BATCH
