@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -115,3 +118,28 @@ def test_values_that_were_exchanged_are_no_old_column() -> None:
 def test_a_rule_that_never_fitted_is_no_drift() -> None:
     with pytest.raises(MappingError):
         Versions(rule(exclude=("b",)), table("id", "a")).of(table("id", "a"))
+
+
+class Pickled:
+    """Something happens when it is pickled."""
+
+    def __init__(self, happens: Callable[[], object]) -> None:
+        self._happens = happens
+
+    def __reduce__(self) -> tuple[type[int], tuple[()]]:
+        self._happens()
+        return int, ()
+
+
+def test_they_are_sent_to_a_worker_although_another_thread_compiles_one() -> None:
+    """Python refuses to pickle a dict that grows meanwhile."""
+    table = Table("shop", "t", (column("int not null", "id"),), ("id",))
+    altered = Table("shop", "t", (*table.columns, column("int", "more")), ("id",))
+    rule = TableRule("shop.t", "items", "record", KeyRule("pk", "${id}"), new_columns="include")
+
+    versions = Versions(rule, table)
+    versions.of(table)
+    versions._mappings[replace(table, name="other")] = Pickled(lambda: versions.of(altered))  # type: ignore[assignment]
+    sent = pickle.loads(pickle.dumps(versions))
+    assert altered in versions._mappings
+    assert sent.of(table).target == "items"

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from typing import Any
 
 from whimbrel.errors import MappingError, SchemaDrift
 from whimbrel.mapping.attributes import Sharing
@@ -53,6 +54,10 @@ class Versions:
         self.parents = parents
         self._mappings: dict[Table, TableMapping] = {}
         self._apart: list[Versions] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker process; another thread may compile a mapping meanwhile."""
+        return {**self.__dict__, "_mappings": dict(self._mappings)}
 
     def shared(self, sharing: Sharing) -> Versions:
         """The same, knowing what other tables demand of the items that this one shares with them."""
