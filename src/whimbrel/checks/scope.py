@@ -6,8 +6,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from whimbrel.checks.ask import TimedQueries
-from whimbrel.mysql.chunks import compared, cutting_key
+from whimbrel.mysql.chunks import cutting_key
 from whimbrel.mysql.connect import quoted
+from whimbrel.mysql.key_index import compared
 from whimbrel.mysql.points import read_rows
 from whimbrel.mysql.schema import average_row_bytes
 from whimbrel.mysql.types import decoded, select_expression

@@ -8,17 +8,17 @@ chunk's key columns are therefore always in one chunk.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
 from whimbrel.errors import IncompleteRead, UnsupportedSource
-from whimbrel.mysql.charsets import python_codec
-from whimbrel.mysql.connect import Mysql, quoted, translated
+from whimbrel.mysql.connect import Mysql, quoted
+from whimbrel.mysql.estimated_cuts import EstimatedCuts
 from whimbrel.mysql.facts import Facts
+from whimbrel.mysql.key_index import KeyIndex, compared, from_index
 from whimbrel.mysql.schema import leading_index
-from whimbrel.mysql.types import decoded, literal, select_expression
-from whimbrel.records import Column, Table, Value
+from whimbrel.mysql.types import select_expression
+from whimbrel.records import Table, Value
 from whimbrel.snapshot_files import Chunk
 
 # ENUM and SET are ordered by number but compare with a literal as text: an index on them cannot be cut by comparing.
@@ -41,8 +41,9 @@ def plan(
     once.
 
     Bounds lie on ``key_columns``, or on those at their front that an index orders as they compare; a table without
-    such is one chunk. ``rows_per_chunk`` is exceeded where more rows than that are equal in the key. ``cutting``
-    is what ``cutting_key`` said, where it was asked. Raises SourceUnreachable.
+    such is one chunk. ``rows_per_chunk`` is exceeded where more rows than that are equal in the key, and chunks of
+    thousands of rows have about as many: see ``EstimatedCuts``. ``cutting`` is what ``cutting_key`` said, where it was
+    asked. Raises SourceUnreachable.
     """
     names, index = cutting or cutting_key(connection, table, key_columns)
     if after and after.high is None:
@@ -51,9 +52,13 @@ def plan(
         yield Chunk(1, None, None, ())
         return
     number, low = (after.number, after.high) if after else (0, None)
+    keys = KeyIndex(connection, table, names, index)
+    estimated = EstimatedCuts(keys, rows_per_chunk)
     while True:
         number += 1
-        high = _nth_key(connection, table, names, index, low, rows_per_chunk)
+        high = estimated.end_behind(low) if low else None
+        if high is None and (high := keys.behind(low, rows_per_chunk)):
+            estimated.stepped(low, high)
         if high is not None and high == low:
             raise UnsupportedSource(
                 f"the key {_shown(high)} does not compare as it is stored", place=table.full_name, hint="Repair the row"
@@ -83,13 +88,13 @@ def cutting_key(connection: Mysql, table: Table, key_columns: tuple[str, ...], f
 def chunk_statement(table: Table, chunk: Chunk, index: str) -> str:
     """The SELECT of a chunk's rows, in the order of its key."""
     expressions = ", ".join(select_expression(column) for column in table.columns)
-    statement = f"SELECT {expressions} FROM {_from(table, index)} WHERE {chunk_condition(table, chunk)}"
-    return f"{statement} ORDER BY {_list(chunk.key)}" if chunk.key else statement
+    statement = f"SELECT {expressions} FROM {from_index(table, index)} WHERE {chunk_condition(table, chunk)}"
+    return f"{statement} ORDER BY {', '.join(map(quoted, chunk.key))}" if chunk.key else statement
 
 
 def chunk_count(table: Table, chunk: Chunk, index: str) -> str:
     """The SELECT of how many rows the chunk has."""
-    return f"SELECT COUNT(*) FROM {_from(table, index)} WHERE {chunk_condition(table, chunk)}"
+    return f"SELECT COUNT(*) FROM {from_index(table, index)} WHERE {chunk_condition(table, chunk)}"
 
 
 def rest_count(table: Table, chunk: Chunk, index: str, last: tuple[Value, ...]) -> str:
@@ -119,50 +124,6 @@ def chunk_condition(table: Table, chunk: Chunk) -> str:
     if chunk.high is not None:
         conditions.append(compared(columns, chunk.high, "<", "<="))
     return " AND ".join(conditions) or "TRUE"
-
-
-def compared(columns: list[Column], bound: tuple[Value, ...], strict: str, last: str) -> str:
-    """``(a, b) > (1, 2)`` written out as ``(a > 1 OR (a = 1 AND (b > 2)))``: only so do the servers use the index."""
-    name, value = quoted(columns[0].name), literal(columns[0], bound[0])
-    if len(columns) == 1:
-        return f"({name} {last} {value})"
-    rest = compared(columns[1:], bound[1:], strict, last)
-    return f"({name} {strict} {value} OR ({name} = {value} AND {rest}))"
-
-
-def _nth_key(
-    connection: Mysql, table: Table, names: tuple[str, ...], index: str, low: tuple[Value, ...] | None, rows: int
-) -> tuple[Value, ...] | None:
-    """The key of the row that is ``rows`` rows behind ``low``; None when there are fewer."""
-    columns = [table.column(name) for name in names]
-    expressions = ", ".join(select_expression(column) for column in columns)
-    where = compared(columns, low, ">", ">") if low else "TRUE"
-    statement = f"SELECT {expressions} FROM {_from(table, index)} WHERE {where} ORDER BY {_list(names)}"
-    for skipped in itertools.count(rows - 1):
-        with translated(table.full_name), connection.cursor() as cursor:
-            cursor.execute(f"{statement} LIMIT 1 OFFSET {skipped}")
-            row: tuple[Any, ...] | None = cursor.fetchone()
-        if row is None:
-            break
-        bound = tuple(decoded(column, value) for column, value in zip(columns, row, strict=True))
-        # Some Asian character sets have two codes for one character. Written as a literal, such a value would be
-        # another.
-        if all(map(_same_literal, columns, row, bound)):
-            return bound
-    return None
-
-
-def _same_literal(column: Column, read: Any, value: Value) -> bool:
-    return not isinstance(value, str) or read == value or python_codec(column.charset).encode(value) == read
-
-
-def _from(table: Table, index: str) -> str:
-    name = f"{quoted(table.schema)}.{quoted(table.name)}"
-    return f"{name} FORCE INDEX ({quoted(index)})" if index else name
-
-
-def _list(names: tuple[str, ...]) -> str:
-    return ", ".join(map(quoted, names))
 
 
 def _shown(values: tuple[Value, ...]) -> str:

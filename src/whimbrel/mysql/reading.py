@@ -44,7 +44,7 @@ from whimbrel.threads import cancelled, in_thread
 
 CHUNK_BYTES = 8 << 20  # what a chunk's rows may have by the server's estimate: a table of long rows has short chunks
 LEAST_ROWS = 32  # of a chunk, whatever that estimate says: after many deletions it is far too large
-UNCOUNTED = 4  # times chunk_rows, of which a chunk may have so many before it is counted beforehand
+UNCOUNTED = 8  # times chunk_rows, of which a chunk may have so many before it is counted beforehand
 LINE_ROWS = 500  # rows that are handed over at once
 # What the rows fetched at once may have, by the columns' greatest lengths, before they are fetched one by one.
 FETCH_BYTES = 4 << 20
