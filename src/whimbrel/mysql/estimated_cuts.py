@@ -10,7 +10,8 @@ estimate, or texts that are ordered in another way than is assumed, make a chunk
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import takewhile
 from string import ascii_lowercase, ascii_uppercase, digits
 
@@ -20,6 +21,7 @@ from whimbrel.records import Column, Value
 
 LEAST_ROWS = 5_000  # of a chunk: to step over fewer costs no more than a few statements
 FEWEST, MOST = 0.5, 1.5  # times the rows that a chunk is to have, which are taken for them
+MANY = 8  # chunks: no estimate is more than half of the table, so of a table of fewer chunks they say too little
 TRIES = 8  # keys that are computed for one chunk
 MOST_MISSES = 3  # chunks in a row for which no key was found, before all others are cut by stepping
 WIDTH = 6  # characters or bytes that are computed, behind those that both keys have
@@ -43,45 +45,56 @@ class EstimatedCuts:
     def __init__(self, keys: KeyIndex, rows: int) -> None:
         self._keys, self._rows = keys, rows
         self._ahead: list[Key] = []  # keys behind the last end, the farthest first
-        self._correction = 1.0  # rows that there were for each that was estimated
+        self._correction = 0.0  # rows that there were for each that was estimated; 0.0 before it is known
         self._misses = MOST_MISSES if rows < LEAST_ROWS else 0
+        self._many = False  # whether there were so many chunks ahead that estimates can be believed
 
     def stepped(self, low: Key | None, high: Key) -> None:
         """``high`` is as many rows behind ``low`` as a chunk is to have: they were stepped over."""
         self._ahead.clear()  # whether these keys are greater than ``high``, nobody knows
-        if self._misses < MOST_MISSES and (chunks := self._up_to(low, high)):
-            self._correction /= chunks
+        if self._misses < MOST_MISSES:
+            with self._explained():
+                self._correction = self._rows / max(1, self._keys.estimate(low, high))
 
     def end_behind(self, low: Key) -> Key | None:
         """None where it has to be found by stepping, as near the end of the table."""
-        if self._misses >= MOST_MISSES:
-            return None
+        if self._misses < MOST_MISSES and self._correction:
+            with self._explained():
+                return self._end_behind(low)
+        return None
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Without estimates, as behind a proxy that knows no EXPLAIN, chunks are cut by stepping."""
         try:
-            return self._end_behind(low)
+            yield
         except SourceUnreachable:
             raise
-        except SourceError:  # a server that explains nothing, as a proxy may be
+        except SourceError:
             self._misses = MOST_MISSES
-            return None
 
     def _end_behind(self, low: Key) -> Key | None:
-        while self._ahead and self._up_to(low, self._ahead[-1]) < FEWEST:
+        while self._ahead and (up_to := self._up_to(low, self._ahead[-1])) < FEWEST:
             self._ahead.pop()
         if not self._ahead:
             last = self._keys.last(low, ())
-            if not last or self._up_to(low, last) <= MOST:
+            if not last or (up_to := self._up_to(low, last)) <= MOST:
                 return None
+            if not self._many and up_to < MANY:
+                self._misses = MOST_MISSES
+                return None
+            self._many = True
             self._ahead.append(last)
         self._misses += 1
-        if end := self._found(low):
+        if end := self._found(low, up_to):
             self._misses = 0
         return end
 
-    def _found(self, low: Key) -> Key | None:
-        """A key that is about as many rows ahead as it should be: the nearest that is known, or one before that."""
-        left, before = low, 0.0
-        right, up_to = self._ahead[-1], self._up_to(low, self._ahead[-1])
-        power = 1
+    def _found(self, low: Key, up_to: float) -> Key | None:
+        """A key that is about as many rows ahead as it should be: the nearest that is known, which is ``up_to`` chunks
+        ahead, or one before that.
+        """
+        left, before, right, power = low, 0.0, self._ahead[-1], 1
         for _ in range(TRIES):
             if up_to <= MOST:
                 return self._keys.first(low, self._ahead.pop())

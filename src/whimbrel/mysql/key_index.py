@@ -26,8 +26,8 @@ class KeyIndex:
         self.columns = [table.column(name) for name in names]
         self._connection, self._place = connection, table.full_name
         self._order = [quoted(name) for name in names]
-        self._from = from_index(table, index)
-        self._select = f"SELECT {', '.join(map(select_expression, self.columns))} FROM {self._from}"
+        self._expressions = ", ".join(map(select_expression, self.columns))
+        self._from, self._may_use = from_index(table, index), from_index(table, index, "USE")
 
     def behind(self, low: Key | None, rows: int) -> Key | None:
         """The key of the row that is ``rows`` rows behind ``low``; None when there are fewer. The server reads all of
@@ -61,8 +61,9 @@ class KeyIndex:
         """How many rows have a key greater than ``low`` up to ``high``, by the server's look at a few pages of the
         index; 0 where it does not say.
         """
-        above = f"{self._compared(low, '>', '>')} AND " if low else ""
-        statement = f"{self._select} WHERE {above}{self._compared(high, '<', '<=')} ORDER BY {', '.join(self._order)}"
+        where = (f"{self._compared(low, '>', '>')} AND " if low else "") + self._compared(high, "<", "<=")
+        # With FORCE INDEX, MySQL does not look.
+        statement = f"SELECT {self._expressions} FROM {self._may_use} WHERE {where} ORDER BY {', '.join(self._order)}"
         rows = rows_as_dicts(self._connection, f"EXPLAIN {statement}")
         return int(rows[0]["rows"] or 0) if rows else 0
 
@@ -74,7 +75,7 @@ class KeyIndex:
 
     def _row(self, rest: str) -> tuple[Any, ...] | None:
         with translated(self._place), self._connection.cursor() as cursor:
-            cursor.execute(f"{self._select} {rest}")
+            cursor.execute(f"SELECT {self._expressions} FROM {self._from} {rest}")
             row: tuple[Any, ...] | None = cursor.fetchone()
         return row
 
@@ -95,9 +96,9 @@ def compared(columns: list[Column], bound: Key, strict: str, last: str) -> str:
     return f"({name} {strict} {value} OR ({name} = {value} AND {rest}))"
 
 
-def from_index(table: Table, index: str) -> str:
+def from_index(table: Table, index: str, how: str = "FORCE") -> str:
     name = f"{quoted(table.schema)}.{quoted(table.name)}"
-    return f"{name} FORCE INDEX ({quoted(index)})" if index else name
+    return f"{name} {how} INDEX ({quoted(index)})" if index else name
 
 
 def _same_literal(column: Column, read: Any, value: Value) -> bool:

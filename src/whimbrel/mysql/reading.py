@@ -44,10 +44,10 @@ from whimbrel.threads import cancelled, in_thread
 
 CHUNK_BYTES = 8 << 20  # what a chunk's rows may have by the server's estimate: a table of long rows has short chunks
 LEAST_ROWS = 32  # of a chunk, whatever that estimate says: after many deletions it is far too large
+SHARED_ROWS = 10_000  # of a chunk, at most, where two processes share the chunks: so both end at about the same time
 UNCOUNTED = 8  # times chunk_rows, of which a chunk may have so many before it is counted beforehand
 LINE_ROWS = 500  # rows that are handed over at once
-# What the rows fetched at once may have, by the columns' greatest lengths, before they are fetched one by one.
-FETCH_BYTES = 4 << 20
+FETCH_BYTES = 4 << 20  # of rows fetched at once, by the columns' greatest lengths; longer ones are fetched one by one
 STOP_WITHIN = 0.1  # seconds
 READY_WITHIN = 0.02  # seconds
 
@@ -111,10 +111,10 @@ class TableReading(Generic[Done]):
         self.stop, self.on_rows = stop, on_rows
         self.canonical = canonical_rows(table)
         self.rate = RowRate(source.max_rows_per_second)
-        self.chunk_rows = self.rate.chunk(source.chunk_rows)
+        self.elsewhere = None if source.max_rows_per_second else elsewhere
+        self.chunk_rows = self.rate.chunk(min(source.chunk_rows, SHARED_ROWS) if self.elsewhere else source.chunk_rows)
         self.line_rows = self.rate.batch(LINE_ROWS)
         self.fetch_rows = min(self.line_rows, rows_at_worst(table, FETCH_BYTES))
-        self.elsewhere = None if source.max_rows_per_second else elsewhere
         self.rows_elsewhere = 0
         self.lent = 0  # of the readers, those whose chunks are read elsewhere
         self.reading = 0  # chunks being read now

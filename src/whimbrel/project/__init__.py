@@ -19,7 +19,7 @@ from whimbrel.project.renew import RenewalRule
 from whimbrel.project.section import Section
 from whimbrel.project.source import NO_SOURCE, PASSWORD_VARIABLE, Source, read_source, split_url
 from whimbrel.project.spark import Spark, read_spark
-from whimbrel.project.store import CHUNK_ROWS_STORED, Store, read_loader, read_store
+from whimbrel.project.store import Store, read_loader, read_store
 from whimbrel.project.stream import LEAST_CAP, Stream, read_stream
 from whimbrel.project.table import (
     ConditionRule,
@@ -142,7 +142,7 @@ def parse_project(text: str, path: Path) -> Project:
     # A project may be about the target alone: exports, SQL and predictions need no source.
     needs_source = any(map(top.has, ("source", "table", "dms")))
     store = read_store(top)
-    source = _read_source(top.section("source"), store) if needs_source else NO_SOURCE
+    source = _read_source(top.section("source")) if needs_source else NO_SOURCE
     warehouse, silos, item_silos = read_warehouse(top, path.parent)
     target = _read_target(top.section("target"))
     tables = numbered(read_table_rule(section, source.database) for section in top.optional_sections("table"))
@@ -258,8 +258,8 @@ def _read_dms(top: Section, folder: Path) -> Path | None:
     return folder / name if name else None
 
 
-def _read_source(section: Section, store: Store | None) -> Source:
-    source = read_source(section, CHUNK_ROWS_STORED if store else NO_SOURCE.chunk_rows)
+def _read_source(section: Section) -> Source:
+    source = read_source(section)
     section.finish()
     return source
 

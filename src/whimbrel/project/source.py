@@ -32,7 +32,7 @@ class Source:
     read_timeout: int = 360  # seconds that the server may be silent
     server_id: int = 0  # ours as a replica; 0 picks one
     connections: int = 4  # snapshot connections
-    chunk_rows: int = 10_000
+    chunk_rows: int = 40_000
     max_rows_per_second: int = 0  # 0: no cap
     max_threads_running: int = 0  # pause the snapshot above it; 0: never
     max_replica_lag: float = 0.0  # seconds; pause the snapshot above it; 0: never
@@ -64,7 +64,7 @@ def split_url(url: str) -> tuple[dict[str, Any], str]:
     return settings, unquote(parts.password or "")
 
 
-def read_source(section: Section, chunk_rows: int) -> Source:
+def read_source(section: Section, chunk_rows: int = NO_SOURCE.chunk_rows) -> Source:
     """``chunk_rows`` is the default. What is wrong goes to the section's faults; the caller finishes it."""
     url = section.string("url", "")
     settings: dict[str, Any] = {"host": "", "port": 3306, "user": "", "database": ""}

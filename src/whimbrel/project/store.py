@@ -9,7 +9,6 @@ from whimbrel.project.section import Section
 
 LOADERS = ("process", "import", "spark")
 SCHEME = "s3://"
-CHUNK_ROWS_STORED = 40_000  # by default, of a chunk whose file is an object: two puts cost as much CPU as 2,000 rows
 MOST_PREFIX = 400  # characters: names below it have up to 500, and a key of S3 1,024
 _MUST_BE = f"must be s3://BUCKET/PREFIX, the prefix of up to {MOST_PREFIX} letters, digits and -_./="
 _OF_TABLES = ("s3tables", "--table-s3")
