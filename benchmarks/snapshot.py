@@ -4,7 +4,7 @@ CPU is that of the exporting process (user + system), for each row, and beside i
 runs in a new process, several times, in turn; the medians count. mydumper and the dump programs are used where they are
 installed; connectorx is in the rivals' environment (rivals.py).
 
-``python -m benchmarks.snapshot [--rows 500000] [--repeat 3] [--server mariadb] [--json]``
+``python -m benchmarks.snapshot [--rows 1000000] [--repeat 3] [--server mariadb] [--json]``
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,12 @@ from whimbrel.mysql.chunks import chunk_statement, cutting_key
 from whimbrel.mysql.connect import connect
 from whimbrel.mysql.schema import read_table
 from whimbrel.mysql.snapshot import export_table, plan
-from whimbrel.project import Source
+from whimbrel.project import NO_SOURCE, Source
 from whimbrel.snapshot_files import Chunk
 
 Figures = dict[str, float]
 DATABASE = "bench"
 CPU_LIMIT, MEMORY_LIMIT = 4.0, 150.0  # µs a row, MB
-CHUNK_ROWS = 10_000
 
 
 def with_whimbrel(source: Source, table: str, folder: Path) -> int:
@@ -237,11 +237,12 @@ def server_parts(server: SqlServer, table: str, rows: int) -> dict[str, float]:
     """What the server spends on each kind of statement of an export, in microseconds a row."""
     connection = connect(server.source(DATABASE))
     described, key = read_table(connection, DATABASE, table), ("customerid", "orderid")
-    cuts = list(plan(connection, described, key, CHUNK_ROWS))
+    cut = partial(plan, connection, described, key, NO_SOURCE.chunk_rows)
+    cuts = list(cut())
     _, index = cutting_key(connection, described, key)
     whole = Chunk(1, None, None, ())
     parts: dict[str, Callable[[], object]] = {
-        "cutting the table into chunks": lambda: list(plan(connection, described, key, CHUNK_ROWS)),
+        "cutting the table into chunks": lambda: list(cut()),
         "reading the chunks": lambda: [read(chunk_statement(described, chunk, index)) for chunk in cuts],
         "reading everything at once": lambda: read(chunk_statement(described, whole, index)),
     }
@@ -280,7 +281,7 @@ def show(result: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--rows", type=int, default=500_000)
+    parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--server", choices=("mariadb", "mysql"), default="mariadb")
     parser.add_argument("--json", action="store_true")

@@ -28,10 +28,9 @@ def test_a_store_in_a_bucket(tmp_path: Path, url: str) -> None:
     assert found.store.url == "s3://bucket/a/b=c"
 
 
-def test_chunks_of_a_store_are_larger_by_default(tmp_path: Path) -> None:
-    """Of each an object is made, which costs as much whatever its size."""
+def test_chunks_have_as_many_rows_with_a_store(tmp_path: Path) -> None:
     source, store = '[source]\nurl = "mysql://me@db/shop"\n', '[snapshot]\nstore = "s3://bucket/a"\n'
-    assert read(tmp_path, source).source.chunk_rows == 10_000
+    assert read(tmp_path, source).source.chunk_rows == 40_000
     assert read(tmp_path, source + store).source.chunk_rows == 40_000
     assert read(tmp_path, f"{source}chunk_rows = 7\n{store}").source.chunk_rows == 7
 

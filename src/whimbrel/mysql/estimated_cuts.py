@@ -21,7 +21,7 @@ from whimbrel.records import Column, Value
 
 LEAST_ROWS = 5_000  # of a chunk: to step over fewer costs no more than a few statements
 FEWEST, MOST = 0.5, 1.5  # times the rows that a chunk is to have, which are taken for them
-MANY = 8  # chunks: no estimate is more than half of the table, so of a table of fewer chunks they say too little
+MANY = 4  # chunks: no estimate is more than half of the table, so of a table of fewer chunks they say too little
 TRIES = 8  # keys that are computed for one chunk
 MOST_MISSES = 3  # chunks in a row for which no key was found, before all others are cut by stepping
 WIDTH = 6  # characters or bytes that are computed, behind those that both keys have
