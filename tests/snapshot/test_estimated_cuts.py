@@ -125,8 +125,8 @@ KINDS = {
     "few groups": ("a INT, id INT, PRIMARY KEY (a, id)", "FLOOR(SQRT(x / 800)), x"),
     "texts": ("id VARCHAR(30) PRIMARY KEY", "CONCAT('customer', LPAD(x, 12, '0'))"),
     "texts of any length": ("id VARCHAR(30) PRIMARY KEY", "CONCAT('u', x)"),
-    "UUIDs": ("id CHAR(36) CHARACTER SET ascii PRIMARY KEY", "INSERT(MD5(x), 9, 0, '-')"),
-    "bytes": ("id BINARY(16) PRIMARY KEY", "UNHEX(MD5(x))"),
+    "UUIDs": ("id CHAR(36) CHARACTER SET ascii PRIMARY KEY", "INSERT(LEFT(SHA2(x, 256), 32), 9, 0, '-')"),
+    "bytes": ("id BINARY(16) PRIMARY KEY", "UNHEX(LEFT(SHA2(x, 256), 32))"),
 }
 QUICK = "few groups", "texts"
 
