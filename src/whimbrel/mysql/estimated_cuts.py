@@ -22,6 +22,7 @@ from whimbrel.records import Column, Value
 LEAST_ROWS = 5_000  # of a chunk: to step over fewer costs no more than a few statements
 FEWEST, MOST = 0.5, 1.5  # times the rows that a chunk is to have, which are taken for them
 MANY = 4  # chunks: no estimate is more than half of the table, so of a table of fewer chunks they say too little
+LEAST_CORRECTION = 0.5  # InnoDB doubles what it finds on a few pages; more than that is chance
 TRIES = 8  # keys that are computed for one chunk
 MOST_MISSES = 3  # chunks in a row for which no key was found, before all others are cut by stepping
 WIDTH = 6  # characters or bytes that are computed, behind those that both keys have
@@ -54,7 +55,7 @@ class EstimatedCuts:
         self._ahead.clear()  # whether these keys are greater than ``high``, nobody knows
         if self._misses < MOST_MISSES:
             with self._explained():
-                self._correction = self._rows / max(1, self._keys.estimate(low, high))
+                self._correction = max(LEAST_CORRECTION, self._rows / max(1, self._keys.estimate(low, high)))
 
     def end_behind(self, low: Key) -> Key | None:
         """None where it has to be found by stepping, as near the end of the table."""
