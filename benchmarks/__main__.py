@@ -16,8 +16,8 @@ from pathlib import Path
 PARTS = {
     "binlog": "Binlog row events. Target: 12 µs or less, and a tenth of mysql-replication's on the same events.",
     "snapshot": "Snapshot, to compressed export files. Target: 4 µs a row or less, under 150 MB, whatever the size. "
-    "The server works more for it than for one plain SELECT: it reads the key once more to cut the table into chunks, "
-    "compares each row with the bounds of its chunk, and waits more often for a client that compresses.",
+    "The server works more for it than for one plain SELECT: it compares each row with the bounds of its chunk, and "
+    "waits more often for a client that compresses.",
     "store": "The snapshot in a bucket beside the disk. Target: 1.2 times the CPU a row, or less.",
     "start": "The longest application write while the start is established. Target: 300 ms or less, always.",
     "regroup": "Regroup and map, from export file to request. Target: a third of the published solution's, or less.",
