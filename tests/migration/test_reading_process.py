@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,8 +22,10 @@ from whimbrel.migration.first_rows import SourceDigests, SourceSide, takers
 from whimbrel.migration.lookup import read_directly
 from whimbrel.migration.reading_process import ReadingProcess
 from whimbrel.mysql.connect import connect
+from whimbrel.mysql.reading import TableReading
 from whimbrel.mysql.schema import read_table
 from whimbrel.project import NO_SOURCE, KeyRule, Source, TableRule, Target
+from whimbrel.records import Column, Table
 from whimbrel.spill import KeyedDigests
 
 ROWS, PARTITIONS = 3_000, 3
@@ -54,6 +57,19 @@ class Sides(NamedTuple):
         return read_directly(self.source, self.mapping, begin, self.counts.append, stop, elsewhere=elsewhere)
 
     counts: list[int]
+
+
+def test_chunks_that_two_processes_share_are_smaller() -> None:
+    """So that both end at about the same time."""
+    table = Table("shop", "sale", (Column("id", "int"),), ("id",))
+    source = Source("127.0.0.1", 3306, "me", "shop", chunk_rows=40_000)
+    unused: Any = None
+
+    def chunk_rows(source: Source, elsewhere: Any) -> int:
+        return TableReading(source, table, ("id",), unused, unused, unused, elsewhere).chunk_rows
+
+    assert (chunk_rows(source, None), chunk_rows(source, object())) == (40_000, 10_000)
+    assert chunk_rows(replace(source, chunk_rows=7), object()) == 7
 
 
 @pytest.fixture

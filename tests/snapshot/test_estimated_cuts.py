@@ -116,7 +116,12 @@ def test_a_value_between_two(one: int, other: int, part: float, prefix: str) -> 
     assert value_between(Column("k", "datetime"), "2020-01-01 00:00:00", "2021-01-01 00:00:00", part) is None
 
 
-ROWS, SIZE = 20_000, 500
+def test_a_text_between_two_has_no_other_characters_before_it() -> None:
+    turkish = Column("k", "text", charset="latin5", collation="latin5_turkish_ci")
+    assert value_between(turkish, "İA", "İc", 0.5) == "İb00000"
+
+
+SIZE = 500
 KINDS = {
     "dense": ("id INT PRIMARY KEY", "x"),
     "gaps": ("id BIGINT PRIMARY KEY", "IF(x % 3, x, x * x)"),
@@ -160,11 +165,16 @@ def test_few_chunks_are_cut_by_stepping(shop: Shop, monkeypatch: pytest.MonkeyPa
     assert sum(size > 3 * SIZE for size in sizes) <= len(sizes) / 10, sizes
 
 
-def test_a_server_that_explains_nothing_is_cut_by_stepping(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error", [SourceError("syntax error near EXPLAIN"), UnicodeEncodeError("swe7", "[", 0, 1, "no such character")]
+)
+def test_without_estimates_a_table_is_cut_by_stepping(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     shop.execute("CREATE TABLE t (a INT PRIMARY KEY)", "INSERT INTO t VALUES (1),(2),(3),(4),(5)")
 
     def refused(*_: object) -> int:
-        raise SourceError("syntax error near EXPLAIN")
+        raise error
 
     monkeypatch.setattr(estimated_cuts, "LEAST_ROWS", 1)
     monkeypatch.setattr(KeyIndex, "estimate", refused)

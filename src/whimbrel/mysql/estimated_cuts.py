@@ -28,6 +28,7 @@ MOST_MISSES = 3  # chunks in a row for which no key was found, before all others
 WIDTH = 6  # characters or bytes that are computed, behind those that both keys have
 PRINTABLE = "".join(map(chr, range(32, 127)))
 BYTES = "".join(map(chr, range(256)))  # read as Latin-1
+LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)  # no others: a character set may not have both
 # Of keys, the smallest first: the fewer characters they may have, the better is what lies between them.
 ALPHABETS = (
     digits,
@@ -66,12 +67,14 @@ class EstimatedCuts:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Without estimates, as behind a proxy that knows no EXPLAIN, chunks are cut by stepping."""
+        """Without estimates, as behind a proxy that knows no EXPLAIN, chunks are cut by stepping. So they are if a
+        computed text has a character that the column's character set does not have.
+        """
         try:
             yield
         except SourceUnreachable:
             raise
-        except SourceError:
+        except (SourceError, UnicodeEncodeError):
             self._misses = MOST_MISSES
 
     def _end_behind(self, low: Key) -> Key | None:
@@ -138,7 +141,7 @@ def value_between(column: Column, left: Value, right: Value, part: float) -> Val
         return None if between is None else between.encode("latin-1")
     if column.kind == "text" and isinstance(left, str) and isinstance(right, str):
         if column.collation.endswith("_ci"):
-            left, right = left.lower(), right.lower()
+            left, right = left.translate(LOWER), right.translate(LOWER)
         return _text_between(left, right, ALPHABETS, part)
     return None
 
