@@ -141,7 +141,7 @@ class Nothing:
     """Stands for everything that an applier writes with: it takes all, and keeps the last checkpoint."""
 
     def __init__(self, now: Checkpoint) -> None:
-        self.now, self.of_change = now, False
+        self.now, self.change_metadata = now, False
         self.rule = SimpleNamespace(oversize="dead")
 
     def items(self) -> ItemsView[str, SimpleNamespace]:

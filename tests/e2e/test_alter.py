@@ -257,7 +257,7 @@ def test_two_alters_with_rows_between_them(alter: Alter, metadata: str) -> None:
     if metadata == "least":
         said = alter.refused()
         assert "was altered twice before its changes were read" in said
-        assert "binlog_row_metadata=FULL" in said
+        assert "binlog_row_metadata = FULL" in said
     else:
         alter.go_on()
         assert alter.items()[4] == item(4, a=Decimal(40), c="c4")
