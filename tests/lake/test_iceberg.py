@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import EqualTo
@@ -373,6 +373,7 @@ def test_the_catalog_is_one_that_pyiceberg_reads_and_writes(exports: Exports, ma
 # Any values.
 
 
+@example([{"a" * 300: {"N": "1"}, "\U00011daa": {"NULL": True}, "two\nlines": {"S": "x"}, "\xa0": {"S": "y"}}], [])
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(items, min_size=1, max_size=5), st.lists(st.dictionaries(st.sampled_from("abcA"), values), max_size=3))
 def test_any_items_are_read_as_our_own_sql_reads_them(

@@ -36,7 +36,7 @@ from whimbrel.lake.fold import has_its_types
 from whimbrel.lake.gone import gone
 from whimbrel.lake.iceberg_entries import data_file, deletion_file, deletions
 from whimbrel.lake.iceberg_files import LakePlace, of_another_lake, open_catalog, place_of
-from whimbrel.lake.iceberg_schema import schema_of, shape
+from whimbrel.lake.iceberg_schema import fits_glue, schema_of, shape
 from whimbrel.lake.iceberg_snapshot import NextSnapshot, files_in
 from whimbrel.lake.manifest import DataFile, Manifest
 from whimbrel.lake.opened import OpenLake
@@ -99,7 +99,7 @@ class _Keeper:
         leaving = {each.id for each in datasets.too_old(folder, self._name, keep, keep_days)}
         table = self.load()
         for each in waiting([each for each in there if each.id not in leaving], now, _published(table)):
-            if not _can_be_had(each, now):
+            if not self._can_be_had(each, now):
                 continue
             self._lake.have(each)
             if all(has_its_types(folder, each, file) for file in each.files):
@@ -113,6 +113,20 @@ class _Keeper:
         table = self._expire(table, leaving)
         name, metadata = ".".join(self._identifier), table.metadata_location
         return IcebergSnapshot(name, last.snapshot_id, metadata, self._added, self._began_again)
+
+    def _can_be_had(self, manifest: Manifest, now: Manifest) -> bool:
+        """False for an earlier one with columns that the table cannot have, which are left out since. Raises UserError
+        where the current one has such.
+        """
+        try:
+            schema_of(manifest)
+            if self._place.bucket:
+                fits_glue(manifest)
+        except UserError:
+            if manifest.id == now.id:
+                raise
+            return False
+        return True
 
     def load(self) -> Table | None:
         """None where there is none. Raises UserError for one that others made or changed."""
@@ -207,19 +221,6 @@ def waiting(there: Sequence[Manifest], now: Manifest, published: Collection[str]
         if newest < each.id <= now.id and (each.id == now.id or is_late):
             found.append(each)
     return found
-
-
-def _can_be_had(manifest: Manifest, now: Manifest) -> bool:
-    """False for an earlier one with columns that Iceberg cannot have, which are left out since. Raises UserError where
-    the current one has such.
-    """
-    try:
-        schema_of(manifest)
-    except UserError:
-        if manifest.id == now.id:
-            raise
-        return False
-    return True
 
 
 def _dataset(snapshot: Snapshot) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import count
 from typing import Any
 
@@ -20,20 +21,14 @@ _PLAIN = {
     "bool": types.BooleanType(),
 }
 Shape = tuple[Any, ...]
-MOST_NAME = 255  # characters
+# A NameString of Glue's API, as its service model in botocore has it: no control characters but a tab.
+_OF_GLUE = re.compile("[\t\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]{1,255}")
 _HINT = "Leave one of the attributes out with `exclude` in its [[dataset]]."
 
 
 def schema_of(manifest: Manifest) -> Schema:
-    """Raises UserError where Iceberg cannot tell two columns apart: it calls the field ``a`` of ``m`` ``m.a``. And for
-    a name that Glue does not take.
-    """
+    """Raises UserError where Iceberg cannot tell two columns apart: it calls the field ``a`` of ``m`` ``m.a``."""
     ids = count(1)
-    for each in manifest.schema:
-        if len(each.name) > MOST_NAME or not each.name.isprintable():
-            said = f"Glue takes names of {MOST_NAME} characters at most, all printable"
-            message = f"an Iceberg table cannot have the column {each.name[:40]!r}: {said}"
-            raise UserError(message, place=manifest.name, hint=_HINT)
     fields = [_field(each.name, parse_type(each.type), ids) for each in manifest.schema]
     try:
         schema = Schema(*fields)
@@ -41,6 +36,14 @@ def schema_of(manifest: Manifest) -> Schema:
     except ValueError as error:
         raise UserError(f"Iceberg cannot have these columns: {error}", place=manifest.name, hint=_HINT) from error
     return schema
+
+
+def fits_glue(manifest: Manifest) -> None:
+    """Raises UserError for a column whose name Glue does not take."""
+    for each in manifest.schema:
+        if not _OF_GLUE.fullmatch(each.name):
+            message = f"Glue cannot have the column {each.name[:40]!r}: names have 1 to 255 characters, all printable"
+            raise UserError(message, place=manifest.name, hint=_HINT)
 
 
 def shape(schema: Schema) -> Shape:
