@@ -120,13 +120,17 @@ def test_a_row_that_is_deleted_while_it_is_aside_stays_away(people: Back) -> Non
     assert people.rows() == [(1, "b", "Ann", 11)]
 
 
-def test_however_many_rows_are_aside_each_one_comes_back_or_is_let_go(
-    people: Back, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ann takes the values of all others, one after the other, and one in three of their items is gone."""
+@pytest.fixture
+def numbers(people: Back, monkeypatch: pytest.MonkeyPatch) -> range:
+    """Of many more people than are looked at in one transaction."""
     monkeypatch.setattr("whimbrel.mysql.kept_rows._AT_ONCE", 3)
-    numbers = range(10, 30)
-    people.execute("INSERT INTO t VALUES " + ", ".join(f"({n}, 'm{n}', 'x', {n})" for n in numbers))
+    many = range(10, 30)
+    people.execute("INSERT INTO t VALUES " + ", ".join(f"({n}, 'm{n}', 'x', {n})" for n in many))
+    return many
+
+
+def test_however_many_rows_are_aside_each_one_comes_back_or_is_let_go(people: Back, numbers: range) -> None:
+    """Ann takes the values of all others, one after the other, and one in three of their items is gone."""
     before = set(people.rows())
     versions = [ANN, *(person(1, f"m{n}", "Ann") for n in numbers), ANN]
     people.write(*[people.change(old, new) for old, new in pairwise(versions)])
@@ -136,13 +140,8 @@ def test_however_many_rows_are_aside_each_one_comes_back_or_is_let_go(
     assert set(people.rows()) == {row for row in before if row[0] not in range(10, 30, 3)}
 
 
-def test_rows_aside_are_looked_at_in_turn_while_some_stay_in_the_way(
-    people: Back, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_aside_are_looked_at_in_turn_while_some_stay_in_the_way(people: Back, numbers: range) -> None:
     """Others took the values of some rows for good. Those of the rest are free again."""
-    monkeypatch.setattr("whimbrel.mysql.kept_rows._AT_ONCE", 3)
-    numbers = range(10, 30)
-    people.execute("INSERT INTO t VALUES " + ", ".join(f"({n}, 'm{n}', 'x', {n})" for n in numbers))
     takers = [people.change(None, person(n + 100, f"m{n}", "new")) for n in numbers]
     people.write(*takers)
     people.write(*[people.change(person(n + 100, f"m{n}", "new"), None) for n in numbers if n % 2])

@@ -138,6 +138,9 @@ def following(place: Place) -> Iterator[threading.Thread]:
                 raise failures[0]
 
 
+COUNTED = 'batch_seconds = 0.1\n[[report]]\nname = "counted"\nsql = "SELECT COUNT(*) AS n FROM away.b"\n'
+
+
 def until(done: Callable[[], bool], beside: threading.Thread) -> None:
     give_up = time.monotonic() + 60
     while not done():
@@ -150,7 +153,7 @@ def test_a_server_that_goes_away_is_waited_for(
     make_place: Callable[[str], Place], mariadb: MariaDB, postgres: PostgreSQL, pairs: str
 ) -> None:
     place = make_place("postgres")
-    place.more = 'batch_seconds = 0.1\n[[report]]\nname = "counted"\nsql = "SELECT COUNT(*) AS n FROM away.b"\n'
+    place.more = COUNTED
     place.add("away", mariadb, pairs)
     place.converge()
     with following(place) as thread:
@@ -171,7 +174,7 @@ def test_who_reads_a_table_that_is_altered_is_waited_for_and_stops_nobody(
 ) -> None:
     """Nor does whoever reads a report that is to be made again."""
     place = make_place("postgres")
-    place.more = 'batch_seconds = 0.1\n[[report]]\nname = "counted"\nsql = "SELECT COUNT(*) AS n FROM away.b"\n'
+    place.more = COUNTED
     place.add("away", mariadb, pairs)
     place.converge()
     with postgres.connect(place.database) as reader:

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -23,8 +24,8 @@ from whimbrel.warehouse.items import stored_items
 TARGET = '[target]\nendpoint = "{}"\nregion = "us-east-1"\n'
 
 
-def test_a_table_of_dynamodb_beside_one_of_mariadb(place: Place, mariadb: MariaDB, ministack: Ministack) -> None:
-    table = unique("profile")
+def made(ministack: Ministack, table: str) -> Any:
+    """A client, once the table is there."""
     client = ministack.client()
     client.create_table(
         TableName=table,
@@ -32,6 +33,12 @@ def test_a_table_of_dynamodb_beside_one_of_mariadb(place: Place, mariadb: MariaD
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
         BillingMode="PAY_PER_REQUEST",
     )
+    return client
+
+
+def test_a_table_of_dynamodb_beside_one_of_mariadb(place: Place, mariadb: MariaDB, ministack: Ministack) -> None:
+    table = unique("profile")
+    client = made(ministack, table)
     for number in range(1, 31):
         client.put_item(TableName=table, Item=item(number))
     database = mariadb.new_database()
@@ -81,13 +88,7 @@ def test_what_check_sees_of_a_table_and_one_without_items(
     for ask in (place.check, place.converge):
         with pytest.raises(RequestRefused, match=f"^customers: {table}: ResourceNotFoundException"):
             ask()
-    client = ministack.client()
-    client.create_table(
-        TableName=table,
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    client = made(ministack, table)
     with caplog.at_level(logging.WARNING, NAME):
         place.check()
         place.converge()
@@ -114,13 +115,7 @@ def test_tables_that_somebody_dropped_come_again(place: Place, mariadb: MariaDB,
     """One of them, or the schema with all; and every lost row is a difference before that."""
     tables = [unique("a"), unique("b")]
     for table in tables:
-        ministack.client().create_table(
-            TableName=table,
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        ministack.client().put_item(TableName=table, Item=item(1))
+        made(ministack, table).put_item(TableName=table, Item=item(1))
     place.silos.append(
         f'[[silo]]\nname = "customers"\ndynamodb = {json.dumps(tables)}\n' + TARGET.format(ministack.endpoint)
     )

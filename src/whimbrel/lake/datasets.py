@@ -23,8 +23,9 @@ from whimbrel.durable import replace_file, sync_file, sync_folder
 from whimbrel.errors import Locked, LogCorrupt, StateError, UserError
 from whimbrel.lake.applied import asked_position
 from whimbrel.lake.duck import connect
-from whimbrel.lake.inside import child, is_plain_name
+from whimbrel.lake.inside import child
 from whimbrel.lake.manifest import FILE_NAME, Manifest, asked_time, iso, read_manifest, read_time, sha256_of, to_json
+from whimbrel.project.section import is_plain_name
 
 if TYPE_CHECKING:
     import pyarrow

@@ -34,7 +34,6 @@ from whimbrel.item import READ_UNIT
 from whimbrel.lake.applied import AppliedUpTo, from_fields
 from whimbrel.lake.chain_file import Chain, home, save_chain
 from whimbrel.lake.datasets import locked
-from whimbrel.lake.inside import is_plain_name
 from whimbrel.lake.line_digests import SEGMENTS, digests_of, join_digests, sealed, text_of
 from whimbrel.lake.manifest import iso
 from whimbrel.lake.native import (
@@ -52,6 +51,7 @@ from whimbrel.lake.native import (
 )
 from whimbrel.lake.shared_exports import SharedExports
 from whimbrel.project import Target
+from whimbrel.project.section import is_plain_name
 
 UNFINISHED = "unfinished.json"
 THREADS = 4

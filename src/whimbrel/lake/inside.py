@@ -12,8 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from whimbrel.errors import StateError, UserError
-
-_LONGEST_NAME = 200  # bytes: what is made of a name, such as ``<name>.parquet.part``, must fit into 255
+from whimbrel.project.section import is_plain_name
 
 
 def child(folder: Path, name: str) -> Path:
@@ -22,13 +21,6 @@ def child(folder: Path, name: str) -> Path:
         hint = "A name has no '/', no control characters, does not begin with a dot, and has 200 bytes at most."
         raise UserError(f"{name!r} cannot be the name of a folder", hint=hint)
     return folder / name
-
-
-def is_plain_name(name: str) -> bool:
-    """True if the name is one step of a path that leads down, and not a hidden one."""
-    if not name or name[0] == "." or "/" in name or not name.isprintable():
-        return False
-    return len(name.encode("utf-8", "surrogateescape")) <= _LONGEST_NAME
 
 
 def regular_inside(path: Path, root: Path) -> Path:

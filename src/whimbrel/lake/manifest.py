@@ -13,7 +13,7 @@ import orjson
 
 from whimbrel.errors import LogCorrupt, UserError
 from whimbrel.lake.applied import AppliedUpTo, from_fields
-from whimbrel.lake.inside import is_plain_name
+from whimbrel.project.section import is_plain_name
 
 FORMAT = "whimbrel-manifest/1"
 FILE_NAME = "manifest.json"

@@ -30,8 +30,9 @@ from whimbrel.durable import publish, replace_file
 from whimbrel.errors import LogCorrupt, StateError, UserError
 from whimbrel.lake.applied import FILE as APPLIED
 from whimbrel.lake.applied import AppliedUpTo, read_applied, to_bytes
-from whimbrel.lake.inside import is_plain_name, open_regular, read_small, regular_inside
+from whimbrel.lake.inside import open_regular, read_small, regular_inside
 from whimbrel.lake.manifest import iso, read_time
+from whimbrel.project.section import is_plain_name
 
 FOLDER = "AWSDynamoDB"
 SUMMARY, FILES = "manifest-summary.json", "manifest-files.json"

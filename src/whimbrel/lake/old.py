@@ -16,8 +16,9 @@ from typing import Any
 import orjson
 
 from whimbrel.errors import LogCorrupt, StateError, UserError
-from whimbrel.lake.inside import is_plain_name, read_small, regular_inside
+from whimbrel.lake.inside import read_small, regular_inside
 from whimbrel.lake.items import TAGS, BadLine, check_item, load_json, shown
+from whimbrel.project.section import is_plain_name
 from whimbrel.records import Item
 
 MANIFEST = "manifest"

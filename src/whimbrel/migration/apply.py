@@ -23,7 +23,7 @@ from whimbrel.migration.joins import Joins
 from whimbrel.migration.oversize import refuse_oversize
 from whimbrel.migration.progress import Progress
 from whimbrel.migration.provenance import Provenances
-from whimbrel.migration.state import CheckpointStore, with_held
+from whimbrel.migration.state import TOTALS_DIFFER, CheckpointStore, with_held
 from whimbrel.records import Change, Commit, Fault
 
 FIRST_BATCH, LEAST_BATCH, LARGEST_BATCH = 500, 50, 10_000  # changes that are folded together
@@ -171,9 +171,8 @@ class Applier:
             raise self._disagree(f"{self._applied:,} changes were applied", mark.total)
 
     def _disagree(self, what: str, logged: int) -> StateError:
-        hint = "Restore the state folder from one copy, or begin again with a new one, and please report this."
         return StateError(
-            f"{what}, the change log has {logged:,} up to there", place=str(self._reader.folder), hint=hint
+            f"{what}, the change log has {logged:,} up to there", place=str(self._reader.folder), hint=TOTALS_DIFFER
         )
 
     def _adapt(self, size: int, seconds: float) -> None:

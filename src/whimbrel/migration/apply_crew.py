@@ -51,6 +51,7 @@ from whimbrel.migration.dirty_files import TEXT
 from whimbrel.migration.load import Crew
 from whimbrel.migration.load_part import Refused
 from whimbrel.migration.progress import Progress
+from whimbrel.migration.state import TOTALS_DIFFER
 from whimbrel.project import Target
 from whimbrel.records import Fault
 from whimbrel.workers import Workers
@@ -226,8 +227,7 @@ def _check_written(
 
 def _disagree(what: str, *stretches: Stretch) -> StateError:
     place = f"{stretches[0].begin} to {stretches[-1].end}"
-    hint = "Restore the state folder from one copy, or begin again with a new one, and please report this."
-    return StateError(what, place=place, hint=hint)
+    return StateError(what, place=place, hint=TOTALS_DIFFER)
 
 
 def _round(last: Stretch, folded: Sequence[StretchFolded], written: Sequence[ItemsWritten]) -> Round:

@@ -36,7 +36,7 @@ from whimbrel.migration.dead import DeadLetters
 from whimbrel.migration.dirty import DirtyKeys
 from whimbrel.migration.pack import Packer
 from whimbrel.migration.progress import Progress
-from whimbrel.migration.state import CheckpointStore, with_held
+from whimbrel.migration.state import TOTALS_DIFFER, CheckpointStore, with_held
 from whimbrel.records import Commit, Position
 
 # Move the lanes past what Lambda gave up, of these that miss something; whether any was moved.
@@ -332,9 +332,8 @@ class Sender:
         log.warning("sending again what the function misses", extra={"after": self._applied, "times": times})
 
     def _disagree(self, number: int, logged: int) -> StateError:
-        hint = "Restore the state folder from one copy, or begin again with a new one, and please report this."
         message = f"{number:,} changes were sent or applied, the change log has {logged:,} up to there"
-        return StateError(message, place=str(self._sending.log), hint=hint)
+        return StateError(message, place=str(self._sending.log), hint=TOTALS_DIFFER)
 
 
 def _save_sent(sending: Sending, place: LogPlace) -> None:

@@ -13,6 +13,9 @@ from whimbrel.checkpoint import Checkpoint
 from whimbrel.errors import BEGIN_AGAIN, StateError
 from whimbrel.migration.progress import Progress
 
+# The hint where counts that must agree do not.
+TOTALS_DIFFER = "Restore the state folder from one copy, or begin again with a new one, and please report this."
+
 
 class StateFolder:
     """Paths below the project's state folder."""
@@ -42,6 +45,10 @@ class StateFolder:
     def make(self) -> None:
         """The folder has the rows of the source in it: only its owner may look."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def silo(self, name: str) -> StateFolder:
+        """That of a silo, in a warehouse's."""
+        return StateFolder(self.root / "silos" / name)
 
     def export(self, source_table: str) -> Path:
         return self.root / "export" / source_table.replace("/", "_")

@@ -23,7 +23,7 @@ from whimbrel.errors import SourceUnreachable, Stopped
 from whimbrel.mysql.bulk_rows import BulkRows
 from whimbrel.mysql.connect import Mysql, connect_to_write, place_of, translate
 from whimbrel.mysql.errors import REFUSED_ROW, Code, code_of
-from whimbrel.mysql.kept_rows import KeptRows, is_guarded, whole_rows
+from whimbrel.mysql.kept_rows import KeptRow, KeptRows, is_guarded, whole_rows
 from whimbrel.mysql.reverse_tables import (
     NOWHERE,
     Lane,
@@ -122,52 +122,46 @@ class RowWriter:
 
     def settle_aside(self) -> int:
         """Bring back the rows that are in nobody's way any more; how many are left."""
-        self._settled = b""
-        while self._settle_some():
-            pass
+        self._each_aside(self._bring_back)
         return self._kept.count_aside()
 
     def let_go_aside(self, is_gone: Callable[[str, Mapping[str, Value]], bool]) -> None:
         """Let go of the rows aside that no item has any more: ``is_gone`` is asked with the table and the whole row."""
-        after = b""
-        while True:
-            connection = self._begun()
-            pass_gate(connection, self._source.database, self._epoch)
-            some = self._kept.aside(after)
-            for kept in some:
-                if is_gone(kept.table, kept.values):
-                    to = self._destinations[kept.table]
-                    self._kept.let_go(to.table, _key(to, kept.values))
-            self._execute(connection, "COMMIT")
-            if not some:
-                return
-            after = some[-1].place
+
+        def let_go(kept: KeptRow) -> None:
+            if is_gone(kept.table, kept.values):
+                to = self._destinations[kept.table]
+                self._kept.let_go(to.table, _key(to, kept.values))
+
+        self._each_aside(let_go)
 
     def settle_some_patiently(self) -> int:
-        """The same with the next ones only, as applications wait for their locks; then the first ones come again. A
-        lock that is held, or a connection that is lost, is left to the next time.
+        """As ``settle_aside``, but only the next ones, as applications wait for their locks; after the last ones come
+        the first ones again. A lock that is held, or a connection that is lost, is left to the next time.
         """
         try:
-            self._settle_some()
+            self._settled = self._some_aside(self._settled, self._bring_back)
             self.aside = self._kept.count_aside()
         except SourceUnreachable:
             self._roll_back()
         return self.aside
 
-    def _settle_some(self) -> bool:
-        """One transaction; False at the end."""
+    def _each_aside(self, use: Callable[[KeptRow], None]) -> None:
+        after = self._some_aside(b"", use)
+        while after:
+            after = self._some_aside(after, use)
+
+    def _some_aside(self, after: bytes, use: Callable[[KeptRow], None]) -> bytes:
+        """One transaction, with the next rows behind the place ``after``. The place of the last one; b"" at the end."""
         connection = self._begun()
         pass_gate(connection, self._source.database, self._epoch)
-        some = self._kept.aside(self._settled)
+        some = self._kept.aside(after)
         for kept in some:
-            to = self._destinations.get(kept.table)
-            if to is not None:
-                self._bring_back(to, kept.values)
+            use(kept)
         if self._former:
             add_items(connection, self._source.database, self._epoch, self._former)
         self._execute(connection, "COMMIT")
-        self._settled = some[-1].place if some else b""
-        return bool(some)
+        return some[-1].place if some else b""
 
     def close(self) -> None:
         if self._connection is not None:
@@ -304,15 +298,18 @@ class RowWriter:
         elif found := self._kept.keep(to, condition, aside=False):
             self._run(delete_rows(to, found))
 
-    def _bring_back(self, to: Destination, values: Mapping[str, Value]) -> None:
+    def _bring_back(self, kept: KeptRow) -> None:
         """Unless it is still in somebody's way."""
-        said = {name: value for name, value in values.items() if name not in to.filled.generated}
+        to = self._destinations.get(kept.table)
+        if to is None:
+            return
+        said = {name: value for name, value in kept.values.items() if name not in to.filled.generated}
         try:
             self._run(insert(to, said))
         except (Unwritable, _Duplicate):
             return
-        self._kept.remove(to.table, _key(to, values))
-        self._touch(to, [values])
+        self._kept.remove(to.table, _key(to, kept.values))
+        self._touch(to, [kept.values])
 
     # -- statements --------------------------------------------------------------------------------------------------
 

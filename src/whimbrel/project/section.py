@@ -8,8 +8,14 @@ from typing import Any
 
 NO_USER = "has a user or password in it, and it would be shown in messages; take them out"
 
+LONGEST_NAME = 200  # bytes: what is made of a name, such as ``<name>.parquet.part``, must fit into 255
 
-MOST_NAME = 200  # bytes of the name of a folder
+
+def is_plain_name(name: str) -> bool:
+    """True if the name is one step of a path that leads down, and not a hidden one."""
+    if not name or name[0] == "." or "/" in name or not name.isprintable():
+        return False
+    return len(name.encode("utf-8", "surrogateescape")) <= LONGEST_NAME
 
 
 def without_password(text: str) -> str:
@@ -98,8 +104,8 @@ class Section:
     def folder_name(self, key: str) -> str:
         """As ``required``: what a folder, and a part of keys in S3, is called."""
         name = self.required(key)
-        if name and (name[0] == "." or "/" in name or not name.isprintable() or len(name.encode()) > MOST_NAME):
-            said = f"must be {MOST_NAME} printable bytes at most, without '/' and no '.' in front"
+        if name and not is_plain_name(name):
+            said = f"must be {LONGEST_NAME} printable bytes at most, without '/' and no '.' in front"
             self.fault(key, f"{said}, not {name!r}")
         return name
 

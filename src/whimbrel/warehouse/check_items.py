@@ -22,7 +22,7 @@ def check_items(project: Project, silo: ItemSilo, engine: Engine) -> list[tuple[
     """Each table as it would be made, without columns before it was exported; and how many items it has, about. Raises
     what ``converge`` would raise. Nothing is written.
     """
-    folder, ledger = StateFolder(project.state / "silos" / silo.name), Ledger(silo.name)
+    folder, ledger = StateFolder(project.state).silo(silo.name), Ledger(silo.name)
     now = checkpoint.load(folder.checkpoint)
     same_kind(now, folder)
     if engine.exists:

@@ -50,7 +50,7 @@ class ItemSiloRun:
     ) -> None:
         self.silo, self._project, self._engine = silo, project, engine
         self.progress, self._stop = progress, stop
-        self._folder = StateFolder(project.state / "silos" / silo.name)
+        self._folder = StateFolder(project.state).silo(silo.name)
         self._ledger = Ledger(silo.name)
         self._noted: set[str] = set()
         self._as_of: dict[str, float] = {}  # by table: the moment that its rows in the warehouse are of

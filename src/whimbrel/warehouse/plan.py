@@ -7,7 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from whimbrel.mysql.connect import connect, rows_as_dicts
+from whimbrel.mysql.connect import connect
+from whimbrel.mysql.preflight import variables
 from whimbrel.notes import note
 from whimbrel.project import Project, Silo
 from whimbrel.warehouse.claim import can_go_on, note_left
@@ -71,10 +72,10 @@ def plan(project: Project) -> ConvergePlan:
 
 def _note_metadata(silo: Silo) -> None:
     with closing(connect(silo.source)) as connection:
-        found = rows_as_dicts(connection, "SHOW GLOBAL VARIABLES LIKE 'binlog_row_metadata'")
-    if found and found[0]["Value"].upper() != "FULL":
+        said = variables(connection, "binlog_row_metadata").get("binlog_row_metadata", "FULL")
+    if said.upper() != "FULL":
         note(
-            f"{silo.name}: binlog_row_metadata is {found[0]['Value']}. A table that is altered twice between two runs, "
+            f"{silo.name}: binlog_row_metadata is {said}. A table that is altered twice between two runs, "
             "with rows in between, would stop the silo for good: SET GLOBAL binlog_row_metadata = FULL"
         )
 

@@ -41,10 +41,6 @@ class PreparedSilo:
         return [stored_table(self.engine, self.silo, table) for table in self.tables]
 
 
-def state_of(project: Project, silo: Silo) -> StateFolder:
-    return StateFolder(project.state / "silos" / silo.name)
-
-
 def prepare_silo(project: Project, silo: Silo, engine: str) -> PreparedSilo:
     """Raises the only fault, or UnsupportedSource with all of them; SourceUnreachable, PrivilegeError, StateError."""
     with of_silo(silo.name), closing(connect(silo.source)) as connection:
@@ -73,7 +69,7 @@ def of_silo(name: str) -> Iterator[None]:
 
 
 def _prepare(project: Project, silo: Silo, engine: str, connection: Mysql) -> PreparedSilo:
-    folder = state_of(project, silo)
+    folder = StateFolder(project.state).silo(silo.name)
     begun = checkpoint.load(folder.checkpoint)
     if begun.migration and begun.start is None:
         hint = f"Give the silo another name, or {BEGIN_AGAIN}."

@@ -28,7 +28,7 @@ class WarehouseStatus:
 def status(project: Project) -> WarehouseStatus:
     """Raises StateError where nothing has begun."""
     names = [*(silo.name for silo in project.silos), *(silo.name for silo in project.item_silos)]
-    folders = {name: StateFolder(project.state / "silos" / name) for name in names}
+    folders = {name: StateFolder(project.state).silo(name) for name in names}
     if not any(folder.checkpoint.exists() for folder in folders.values()):
         raise StateError("nothing has begun yet", place=str(project.state), hint="Begin with: whimbrel converge")
     found = {name: checkpoint.load(folder.checkpoint) for name, folder in folders.items()}
