@@ -341,7 +341,7 @@ class NewObject:
             return ours
 
     def _is_ours(self) -> bool | None:
-        """None where there is no object of the name."""
+        """None if the object does not exist."""
         with suppress(FileNotFoundError):
             found = self._bucket.ask("head_object", self._name)
             return bool(found.get("Metadata", {}).get(_OURS) == self._mark)

@@ -87,7 +87,7 @@ def _say_status(found: tuple[EndpointStatus, ...], as_json: bool) -> int:
             click.echo(f"  {variant.variant}  weight {variant.weight:g}  version {variant.version}")
     if not found:
         there = "on SageMaker: whimbrel endpoint update NAME --model FILE"
-        click.echo(f"There is no endpoint yet. Make one with: whimbrel serve --model FILE; {there}")
+        click.echo(f"No endpoint exists yet. Make one with: whimbrel serve --model FILE; {there}")
     return OK
 
 

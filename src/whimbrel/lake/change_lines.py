@@ -117,7 +117,7 @@ def _same_where_there(texts: pyarrow.Array, others: pyarrow.Array, images: pyarr
 
 
 def _texts(images: pyarrow.ChunkedArray, plan: Plan) -> Texts:
-    """Of the attributes that they may have; of none where there is no image."""
+    """Of each attribute that they may have; {} if none of the changes has the image."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -125,7 +125,7 @@ def plan_export(project: Project, table: str, how: str = "", max_units: float | 
 
 
 def prove_export(project: Project, table: str) -> ExportedTable:
-    """What DynamoDB says of the table. Raises what an export would: RequestRefused where there is no such table,
+    """What DynamoDB says of the table. Raises what an export would: RequestRefused if it does not exist,
     PrivilegeError where it may not be read, UserError where DynamoDB could not export it. At most one item is read.
     """
     from whimbrel.lake.by_dynamodb import prove_recovery

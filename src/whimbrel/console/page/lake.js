@@ -82,7 +82,7 @@ function endpoints() {
   const found = seen.models;
   return h("section", { class: "card", "data-key": "endpoints" }, h("h2", {}, "Endpoints"), seen.modelsFault ? fault(seen.modelsFault) : null, found?.fault ? h("p", { class: "bad" }, found.fault) : null,
     !found ? h("p", { class: "soft" }, "Looking …") : found.live ? found.live.endpoints.map(each => live(each, found.live)) : [
-      found.endpoints.length ? h("p", { class: "warn" }, "No server runs: start it with whimbrel serve.") : h("p", { class: "soft" }, "There is no endpoint yet. Make one: whimbrel serve --model FILE."),
+      found.endpoints.length ? h("p", { class: "warn" }, "No server runs: start it with whimbrel serve.") : h("p", { class: "soft" }, "No endpoint exists yet. Make one: whimbrel serve --model FILE."),
       found.endpoints.map(each => h("article", { "data-key": each.endpoint }, h("h3", {}, each.endpoint, " ", h("span", { class: "badge" }, each.status)), each.reason ? h("p", { class: "pre" }, each.reason) : null, each.variants.map(variant => h("p", { class: "small" }, `${variant.variant}: version ${variant.version}, weight ${variant.weight}`))))]);
 }
 
